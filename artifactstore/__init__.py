@@ -1,0 +1,1 @@
+"""A content-addressed store for model checkpoints and their lineage"""

@@ -1,0 +1,1 @@
+"""Strict parsers of model files, and where files are cut"""

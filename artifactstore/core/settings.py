@@ -1,0 +1,23 @@
+"""Settings: numbers the caller may choose, none of which change what is on disk"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits of one opened store
+
+    memory: bytes that data in flight may take. streams: files read at once, 0 for by the number of cores.
+    reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
+    """
+
+    memory: int = 512 * MIB
+    streams: int = 0
+    reserve: int = 64 * MIB
+    lease: timedelta = timedelta(minutes=15)
+    busy: timedelta = timedelta(seconds=30)
+    retries: int = 4
+    offline: bool = False

@@ -1,0 +1,1 @@
+"""The verbs: plan, then run"""

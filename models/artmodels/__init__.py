@@ -1,0 +1,1 @@
+"""The model shelf: reference models and their recipes"""
