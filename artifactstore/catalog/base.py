@@ -1,0 +1,180 @@
+"""What goes into the catalog and comes out of it"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+
+from artifactstore.core.digest import Digest
+from artifactstore.core.manifest import Manifest
+from artifactstore.core.names import AliasName, ArtifactName
+
+Placement = Literal["live", "condemned", "deleting", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a blob or manifest lies: the object `key`, from `start`; `stored` bytes there, `size` decoded"""
+
+    digest: Digest
+    inc: str
+    size: int
+    stored: int
+    key: str
+    start: int
+    state: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right of a lease to one incarnation of a digest: write it when `upload`, else it is there"""
+
+    digest: Digest
+    inc: str
+    upload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One physical object that a lease wrote or found, as its commit will record it"""
+
+    grant: Grant
+    size: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """Move `alias` to the new version when its `metric` beats that of the version it names now"""
+
+    alias: AliasName
+    metric: str
+    mode: Literal["min", "max"] = "min"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything transaction D of a save writes. taken: when the store took it in, microseconds UTC"""
+
+    lease: str
+    txid: str
+    manifest: Manifest
+    manifest_object: Written
+    blobs: tuple[Written, ...]
+    taken: int
+    aliases: tuple[AliasName, ...] = ()
+    best: tuple[Best, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A version as the catalog's rows know it. Times are microseconds since 1970 UTC"""
+
+    id: Digest
+    artifact: ArtifactName
+    number: int
+    created: int
+    taken: int
+    phase: str | None
+    step: int | None
+    epoch: float | None
+    request_id: str | None
+    license: str | None
+    nbytes: int
+    files: int
+    formats: tuple[str, ...]
+    tensors: int
+    dtypes: tuple[str, ...]
+    last_load: int | None = None
+    aliases: tuple[AliasName, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def ref(self) -> str:
+        """`artifact:number`"""
+        return f"{self.artifact}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did. lost: objects of ours that another incarnation made needless; existed: it was there before"""
+
+    version: VersionInfo
+    serial: int
+    txid: str
+    lost: tuple[Grant, ...] = ()
+    existed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AliasInfo:
+    """Where an alias points. generation counts its moves from 1; version is None once removed"""
+
+    artifact: ArtifactName
+    name: AliasName
+    version: Digest | None
+    generation: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinInfo:
+    """Why a version must stay, until when"""
+
+    version: Digest
+    why: str
+    at: int
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """A link as rows hold it: parent is None while what `ref` names is not in this store"""
+
+    child: Digest
+    position: int
+    relation: str
+    ref: str
+    parent: Digest | None
+    weight: float | None
+    params: Mapping[str, object]
+    declared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """A writer or reader at work. host names one boot of one machine"""
+
+    id: str
+    host: str
+    pid: int
+    kind: str
+    state: Literal["active", "reaped", "done"]
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One committed transaction; `body` is canonical JSON and names the previous txid"""
+
+    serial: int
+    txid: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Bytes of one group of versions: stored counts each blob once, unique those no other group uses"""
+
+    key: str
+    versions: int
+    logical: int
+    stored: int
+    unique: int
+
+    @property
+    def shared(self) -> int:
+        """Bytes other groups use as well"""
+        return self.stored - self.unique

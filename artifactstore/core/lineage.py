@@ -1,0 +1,66 @@
+"""Lineage: typed links from a version to what it came from"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self
+
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Invalid
+from artifactstore.core.names import check_label
+
+
+class Relation(StrEnum):
+    """How a version came from its parent"""
+
+    RESUME = "resume"
+    FINETUNE = "finetune"
+    ADAPTER = "adapter"
+    MERGE = "merge"
+    QUANTIZE = "quantize"
+    DISTILL = "distill"
+    CONVERT = "convert"
+    RESHARD = "reshard"
+    PRUNE = "prune"
+    EMA = "ema"
+    EXTRACT = "extract"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raise Invalid naming the known ones"""
+        try:
+            return cls(text)
+        except ValueError as e:
+            raise Invalid(f"Unknown relation {text[:40]!r}; use one of {', '.join(cls)}", code="relation") from e
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An edge to a parent: its version id when it is in this store, else the reference that was given
+
+    weight: share of a merge source, unitless. Order of a version's links is their position.
+    """
+
+    relation: Relation
+    ref: str
+    id: Digest | None = None
+    weight: float | None = None
+    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        check_label(self.ref, "parent reference")
+        if self.weight is not None and not math.isfinite(self.weight):
+            raise Invalid(f"Weight of parent {self.ref!r} is not finite", code="weight")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a manifest"""
+        document: dict[str, Any] = {"relation": str(self.relation), "ref": self.ref}
+        if self.id is not None:
+            document["id"] = str(self.id)
+        if self.weight is not None:
+            document["weight"] = self.weight
+        if self.params:
+            document["params"] = dict(self.params)
+        return document
