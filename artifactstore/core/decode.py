@@ -9,6 +9,7 @@ from artifactstore.core.formats.base import TensorInfo
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.manifest import FORMAT, BlobInfo, Extent, FileEntry, Manifest
 from artifactstore.core.names import ArtifactName, SafePath
+from artifactstore.core.numbers import read_integer
 
 _REQUIRED = {"format", "artifact", "created", "blobs", "files"}
 _OPTIONAL = {"parents", "phase", "step", "epoch", "request_id", "license", "metadata"}
@@ -21,7 +22,7 @@ def read_manifest(raw: bytes, expected: Digest | None = None) -> Manifest:
             f"Manifest {expected} does not match its id; run artstore verify", code="manifest", id=str(expected)
         )
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_int=read_integer)
         manifest = _manifest(document)
     except Invalid:
         raise

@@ -1,6 +1,5 @@
 """Lineage: typed links from a version to what it came from"""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +9,7 @@ from typing import Any, Self
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
 from artifactstore.core.names import check_label
+from artifactstore.core.numbers import check_finite
 
 
 class Relation(StrEnum):
@@ -51,8 +51,8 @@ class Link:
 
     def __post_init__(self) -> None:
         check_label(self.ref, "parent reference")
-        if self.weight is not None and not math.isfinite(self.weight):
-            raise Invalid(f"Weight of parent {self.ref!r} is not finite", code="weight")
+        if self.weight is not None:
+            check_finite(self.weight, f"Weight of parent {self.ref!r}")
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a manifest"""

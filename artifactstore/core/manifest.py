@@ -13,6 +13,7 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.formats.base import TensorInfo
 from artifactstore.core.lineage import Link
 from artifactstore.core.names import ArtifactName, SafePath, check_label, refuse_collisions
+from artifactstore.core.numbers import check_finite, check_integer
 
 FORMAT = 1
 MAX_BLOB = 64 << 20
@@ -75,6 +76,11 @@ class Manifest:
             value = getattr(self, label)
             if value is not None:
                 check_label(value, label.replace("_", " "))
+        check_integer(self.created, "Time of creation")
+        if self.step is not None:
+            check_integer(self.step, "Step")
+        if self.epoch is not None:
+            check_finite(self.epoch, "Epoch")
         if not self.files:
             raise Invalid("A version holds at least one file", code="empty")
         refuse_collisions(file.path for file in self.files)
@@ -88,8 +94,8 @@ class Manifest:
         """RFC 8785 canonical JSON"""
         try:
             return rfc8785.dumps(_to_json(self))
-        except (rfc8785.CanonicalizationError, TypeError, RecursionError, UnicodeEncodeError) as e:
-            raise Invalid(f"Metadata cannot be written as JSON: {e}", code="metadata") from e
+        except (ValueError, RecursionError) as e:
+            raise Invalid(f"Metadata cannot be written as JSON: {e!s:.200}", code="metadata") from e
 
     @cached_property
     def id(self) -> Digest:

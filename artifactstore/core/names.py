@@ -44,7 +44,7 @@ class ArtifactName(str):
                 code="name",
             )
         for segment in text.split("/"):
-            _refuse_device(segment, text)
+            _refuse_device(segment, text, "name")
         return super().__new__(cls, text)
 
 
@@ -69,7 +69,7 @@ class SafePath(str):
 
     def __new__(cls, text: str) -> Self:
         """Raise Invalid unless `text` is such a path"""
-        if not isinstance(text, str) or not text or len(text.encode("utf-8", "surrogateescape")) > 1024:
+        if not isinstance(text, str) or not text or len(text.encode("utf-8", "surrogatepass")) > 1024:
             raise Invalid(
                 f"Not a path inside a version: {_shown(str(text))}; it is empty or over 1024 bytes", code="path"
             )
@@ -109,19 +109,20 @@ def _refuse_segment(segment: str, text: str) -> None:
         raise Invalid(f"Path {_shown(text)} has a part that ends in a dot or space; rename it", code="path", path=text)
     if len(segment.encode()) > 255:
         raise Invalid(f"Path {_shown(text)} has a part over 255 bytes; shorten it", code="path", path=text)
-    _refuse_device(segment, text)
+    _refuse_device(segment, text, "path")
 
 
-def _refuse_device(segment: str, text: str) -> None:
+def _refuse_device(segment: str, text: str, code: str) -> None:
     if segment.split(".", 1)[0].rstrip(" ").lower() in _WINDOWS_DEVICES:
-        raise Invalid(f"{_shown(text)} holds the Windows device name {segment!r}; rename it", code="path", path=text)
+        raise Invalid(f"{_shown(text)} holds the Windows device name {segment!r}; rename it", code=code, path=text)
 
 
 def refuse_collisions(paths: Iterable[SafePath]) -> None:
     """Raise Invalid when two paths fall together on a disk that ignores case, or one is a folder of another"""
     seen: dict[str, str] = {}
     for path in paths:
-        folded = unicodedata.normalize("NFC", path.casefold())
+        # canonical caseless matching, Unicode 3.13 D145
+        folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
         if folded in seen:
             raise Invalid(
                 f"Paths {_shown(seen[folded])} and {_shown(path)} are one on a disk that ignores case; rename one",

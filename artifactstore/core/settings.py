@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from artifactstore.core.errors import Invalid
+
 MIB = 1 << 20
 
 
@@ -21,3 +23,9 @@ class Settings:
     busy: timedelta = timedelta(seconds=30)
     retries: int = 4
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory <= 0 or self.lease <= timedelta(0):
+            raise Invalid("Settings memory and lease must be above zero", code="settings")
+        if min(self.streams, self.reserve, self.retries) < 0 or self.busy < timedelta(0):
+            raise Invalid("Settings streams, reserve, retries and busy must not be negative", code="settings")
