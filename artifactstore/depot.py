@@ -1,0 +1,272 @@
+"""Depot: the parts of one store, and how to open them"""
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from artifactstore.blobs.base import BlobStore
+from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
+from artifactstore.blobs.open import is_local, local_path, open_blobs
+from artifactstore.blobs.wrap import Retrying
+from artifactstore.catalog.base import JournalRecord
+from artifactstore.catalog.open import Catalog, create_catalog, open_catalog
+from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
+from artifactstore.core.events import Monitor, Step, Warn, silent
+from artifactstore.core.settings import Settings
+
+FORMAT = 1
+Clock = Callable[[], int]
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970 UTC"""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What `artstore.json` says: which store this is, and which one catalog may write to it"""
+
+    store_id: str
+    catalog_id: str
+    blob_limit: int = 64 << 20
+
+    def to_bytes(self) -> bytes:
+        """As written at init"""
+        document = {
+            "format": FORMAT,
+            "store": self.store_id,
+            "catalog": self.catalog_id,
+            "limits": {"blob": self.blob_limit},
+        }
+        return json.dumps(document, indent=2).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes, url: str) -> Self:
+        """Raise Invalid when it is no store of a format known here"""
+        try:
+            document = json.loads(raw)
+            known = document["format"]
+            if known != FORMAT:
+                raise Invalid(
+                    f"Store {url} has format {known!r:.20}, this artifactstore reads {FORMAT}; upgrade it",
+                    code="format",
+                )
+            return cls(str(document["store"]), str(document["catalog"]), int(document["limits"]["blob"]))
+        except (ValueError, KeyError, TypeError) as e:
+            raise Invalid(f"{SETTINGS_KEY} of {url} is damaged or belongs to something else", code="settings") from e
+
+
+@dataclass(frozen=True)
+class Depot:
+    """The opened parts of one store"""
+
+    blobs: BlobStore
+    catalog: Catalog
+    info: StoreInfo
+    settings: Settings
+    monitor: Monitor
+    clock: Clock
+    read_only: bool = False
+    _closed: list[bool] = field(default_factory=list, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let connections go"""
+        self.catalog.close()
+
+    def step(self, name: str) -> None:
+        """Tell that a point of the protocol was reached"""
+        self.monitor(Step(name))
+
+    def check_writable(self) -> None:
+        """Raise Conflict when this catalog may not write: it is not the store's, or older than the store's journal"""
+        if self.read_only:
+            raise Invalid("This store was opened read-only", code="read-only")
+        if read_info(self.blobs).catalog_id != self.info.catalog_id:
+            raise Conflict(
+                f"Store {self.blobs.url} was given to another catalog meanwhile; open it again", code="catalog"
+            )
+        serial, txid = self.catalog.journal.head()
+        for number, expected in ((serial, txid), (serial + 1, None)):
+            for key in self.blobs.keys(f"{journal_prefix(self.info.catalog_id)}{number:012d}-"):
+                self._check_known(key, expected)
+
+    def _check_known(self, key: str, expected: str | None) -> None:
+        txid = key.rsplit("-", 1)[1].removesuffix(".json")
+        if txid != expected and not self.catalog.journal.knows(txid):
+            raise Conflict(
+                f"The catalog is older than the journal of {self.blobs.url}: it does not know {key}; "
+                "it was restored from a backup, restore a newer one",
+                code="catalog-older",
+                key=key,
+            )
+
+    def export_journal(self) -> None:
+        """Write committed records beside the blobs; a failure is told and made up for by the next command"""
+        self.step("journal.export.before")
+        try:
+            while records := self.catalog.journal.pending(100):
+                self._export(records)
+                self.catalog.journal.exported([record.serial for record in records])
+        except StoreError as e:
+            self.monitor(Warn(f"The journal could not be written, the next command tries again: {e}"))
+        self.step("journal.export.after")
+
+    def _export(self, records: list[JournalRecord]) -> None:
+        batch = self.blobs.batch(f"journal-{secrets.token_hex(8)}")
+        with suppress(LeaseLost):
+            try:
+                for record in records:
+                    key = journal_key(self.info.catalog_id, record.serial, record.txid)
+                    if not self._holds(key):
+                        batch.write(key, record.body)
+                batch.publish()
+            finally:
+                batch.discard()
+
+    def _holds(self, key: str) -> bool:
+        try:
+            self.blobs.size(key)
+        except NotFound:
+            return False
+        return True
+
+
+def read_info(blobs: BlobStore) -> StoreInfo:
+    """Raise NoStore when nothing was initialised there"""
+    try:
+        return StoreInfo.parse(blobs.read(SETTINGS_KEY), blobs.url)
+    except NotFound as e:
+        raise NoStore(f"No store at {blobs.url}; make one with: artstore init {blobs.url}", url=blobs.url) from e
+
+
+def _blobs(url: str, settings: Settings) -> BlobStore:
+    blobs = open_blobs(url, settings)
+    return blobs if is_local(url) else Retrying(blobs, settings.retries, time.sleep)
+
+
+def _catalog_url(url: str, catalog: str | None) -> str:
+    if catalog is not None:
+        return catalog
+    if is_local(url):
+        return f"sqlite:///{(local_path(url) / 'catalog.sqlite').absolute()}"
+    raise Invalid(
+        f"A store at {url} needs a catalog: give --catalog postgresql://… or sqlite:////path, or set ARTSTORE_CATALOG",
+        code="catalog",
+    )
+
+
+def home(path: Path) -> Path:
+    """The folder that is, or may become, the store of `path`: foreign files get it beside them in `.artstore`"""
+    inner = path / ".artstore"
+    if (path / SETTINGS_KEY).exists() or not path.is_dir():
+        return path
+    if (inner / SETTINGS_KEY).exists() or any(entry.name != ".artstore" for entry in path.iterdir()):
+        return inner
+    return path
+
+
+def init(
+    url: str,
+    catalog: str | None = None,
+    *,
+    settings: Settings | None = None,
+    monitor: Monitor = silent,
+    clock: Clock = wall_clock,
+) -> Depot:
+    """Make a store, or finish one whose making was interrupted; raise Exists when there is one already"""
+    settings = settings or Settings()
+    blobs = _blobs(url, settings)
+    catalog_url = _catalog_url(url, catalog)
+    info = _begun(blobs, catalog_url, settings)
+    if info is None:
+        if is_local(url):
+            _refuse_foreign(local_path(url))
+        blobs.prepare()
+        info = StoreInfo(secrets.token_hex(16), secrets.token_hex(16))
+        _write_info(blobs, info)
+    rows = create_catalog(catalog_url, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings)
+    return Depot(blobs, rows, info, settings, monitor, clock)
+
+
+def _begun(blobs: BlobStore, catalog_url: str, settings: Settings) -> StoreInfo | None:
+    """The store an interrupted init began; raise Exists when it is whole"""
+    try:
+        info = read_info(blobs)
+    except NoStore:
+        return None
+    try:
+        open_catalog(catalog_url, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings).close()
+    except NotFound as e:
+        if any(True for _ in blobs.keys(journal_prefix(info.catalog_id))):
+            raise Conflict(
+                f"Store {blobs.url} has a journal but its catalog is gone; restore the catalog from a backup",
+                code="catalog-missing",
+            ) from e
+        return info
+    raise Exists(f"There is a store at {blobs.url} already", code="store", url=blobs.url, store=info.store_id)
+
+
+def _write_info(blobs: BlobStore, info: StoreInfo) -> None:
+    batch = blobs.batch(f"init-{secrets.token_hex(8)}")
+    try:
+        batch.write(SETTINGS_KEY, info.to_bytes())
+        batch.publish()
+    finally:
+        batch.discard()
+
+
+_OURS = {"blobs", "manifests", "journal", "tmp", "trash", "quarantine", "files"}
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise Invalid(f"{path} is a file; a store needs a folder", code="folder", path=str(path))
+    if not path.is_dir():
+        return
+    names = {entry.name for entry in path.iterdir()}
+    foreign = sorted(name for name in names - _OURS if not name.startswith("catalog.sqlite"))
+    if foreign:
+        raise Invalid(
+            f"{path} holds other files ({foreign[0]}{', …' if len(foreign) > 1 else ''}); choose an empty folder, "
+            f"or keep the store beside them: artstore init {path / '.artstore'}",
+            code="foreign",
+            path=str(path),
+        )
+
+
+def open_depot(
+    url: str,
+    catalog: str | None = None,
+    *,
+    settings: Settings | None = None,
+    monitor: Monitor = silent,
+    clock: Clock = wall_clock,
+    read_only: bool = False,
+) -> Depot:
+    """Open a store that exists; raise NoStore, or Conflict when the catalog belongs to another store"""
+    settings = settings or Settings()
+    blobs = _blobs(url, settings)
+    info = read_info(blobs)
+    rows = open_catalog(
+        _catalog_url(url, catalog),
+        store_id=info.store_id,
+        catalog_id=info.catalog_id,
+        settings=settings,
+        read_only=read_only,
+    )
+    return Depot(blobs, rows, info, settings, monitor, clock, read_only)

@@ -1,0 +1,226 @@
+"""Ingest: files become a version; plan looks at them, run takes them in"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from artifactstore.catalog.base import Committed
+from artifactstore.core.errors import Invalid, LeaseLost, NoSpace, NotFound
+from artifactstore.core.events import Warn
+from artifactstore.core.formats import index
+from artifactstore.core.formats.detect import examine
+from artifactstore.core.lineage import Link
+from artifactstore.core.manifest import Manifest
+from artifactstore.core.names import ArtifactName, SafePath, refuse_collisions
+from artifactstore.core.units import format_size
+from artifactstore.depot import Depot
+from artifactstore.ops.transfer.cutter import cut_sources, entries
+from artifactstore.ops.transfer.source import LocalFile, LocalReading, Source
+from artifactstore.ops.transfer.upload import Upload
+from artifactstore.session import Session, Tags, open_session
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the giver says about a version; part of its manifest. created: microseconds since 1970 UTC"""
+
+    created: int
+    phase: str | None = None
+    step: int | None = None
+    epoch: float | None = None
+    request_id: str | None = None
+    license: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class IngestPlan:
+    """Which sources become which version"""
+
+    artifact: ArtifactName
+    sources: tuple[Source, ...]
+    labels: Labels
+    parents: tuple[Link, ...] = ()
+    tags: Tags = field(default_factory=Tags)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sources"""
+        return sum(source.size for source in self.sources)
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and programs to read before it runs"""
+        return {
+            "artifact": str(self.artifact),
+            "files": [{"path": str(s.path), "size": s.size, "format": s.info.format} for s in self.sources],
+            "logical_bytes": self.nbytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What was taken in: the version, bytes read, bytes that were new"""
+
+    committed: Committed
+    read_bytes: int
+    new_bytes: int
+
+
+def look(paths: Sequence[Path], skip: Path | None = None) -> tuple[LocalFile, ...]:
+    """The files of these paths as sources in path order; a folder gives its contents
+
+    skip: a folder left out, the store itself. Raise Invalid for what cannot be stored, NotFound for what is not there.
+    """
+    found: dict[SafePath, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"No such file or folder: {path}", code="file", path=str(path))
+        inner = path.is_dir()
+        prefix = PurePosixPath(path.resolve().name) if inner and len(paths) > 1 else PurePosixPath()
+        for relative, local in _walk(path.resolve(), skip) if inner else [(path.name, path.resolve())]:
+            name = SafePath.from_local(str(prefix / relative))
+            if name in found:
+                raise Invalid(f"Two files would be {name}: {found[name]} and {local}", code="collision", path=name)
+            found[name] = local
+    if not found:
+        raise Invalid(f"No files under {', '.join(map(str, paths)) or 'no path'}", code="empty")
+    refuse_collisions(found)
+    files = tuple(_examined(name, found[name]) for name in sorted(found))
+    _check_indexes(files)
+    return files
+
+
+def _walk(root: Path, skip: Path | None) -> list[tuple[str, Path]]:
+    """(relative POSIX path, file) of a tree, without `.git`, the store, or anything a link leads outside to"""
+    found = []
+    for folder, names, leaves in os.walk(root, onerror=_cannot_list):
+        here = Path(folder)
+        for name in names:
+            if (here / name).is_symlink():
+                raise Invalid(f"{here / name} is a link to a folder; give that folder itself", code="link")
+        names[:] = sorted(n for n in names if n != ".git" and (skip is None or here / n != skip))
+        for leaf in leaves:
+            local = here / leaf
+            found.append((local.relative_to(root).as_posix(), _inside(local, root)))
+    return found
+
+
+def _cannot_list(error: OSError) -> None:
+    raise Invalid(f"Cannot list {error.filename}: {error.strerror}", code="folder", path=error.filename) from error
+
+
+def _inside(local: Path, root: Path) -> Path:
+    if not local.is_symlink():
+        return local
+    try:
+        target = local.resolve(strict=True)
+    except (OSError, RuntimeError) as e:
+        raise Invalid(f"{local} is a link to nothing; remove it", code="link", path=str(local)) from e
+    if not target.is_relative_to(root):
+        raise Invalid(
+            f"{local} is a link that leaves {root}; copy the file there, or add the folder it leads to", code="link"
+        )
+    return target
+
+
+def _examined(name: SafePath, local: Path) -> LocalFile:
+    reading = LocalReading(local)
+    try:
+        info = examine(reading, str(local))
+        return LocalFile(name, local, reading.stamp, info)
+    finally:
+        reading.abandon()
+
+
+def _check_indexes(files: Sequence[LocalFile]) -> None:
+    infos = {str(file.path): file.info for file in files}
+    for file in files:
+        if not file.path.endswith(".index.json"):
+            continue
+        reading = file.open()
+        try:
+            shards = index.parse(reading.read(0, file.size), str(file.local))
+        finally:
+            reading.abandon()
+        if shards is not None:
+            folder = PurePosixPath(file.path).parent
+            beside = {
+                str(PurePosixPath(path).relative_to(folder)): i for path, i in infos.items() if _below(path, folder)
+            }
+            index.check(shards, beside)
+
+
+def _below(path: str, folder: PurePosixPath) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
+
+
+def newest_change(files: Sequence[LocalFile]) -> int:
+    """When the youngest of the files was last modified, microseconds: the `created` of what they become"""
+    return max(file.stamp.mtime_ns for file in files) // 1000
+
+
+def run(depot: Depot, plan: IngestPlan) -> IngestReport:
+    """Take the sources in as one version; the same sources and labels twice give the version that is there
+
+    Raise NoSpace before any work when the bytes cannot fit, Invalid when a source changed while it was read.
+    """
+    _check_space(depot, plan)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with open_session(depot, "save") as session:
+                return _take_in(depot, session, plan)
+        except LeaseLost as e:
+            if attempt == _ATTEMPTS:
+                raise
+            depot.monitor(Warn(f"{e.message} (try {attempt + 1} of {_ATTEMPTS})"))
+    raise AssertionError
+
+
+def _take_in(depot: Depot, session: Session, plan: IngestPlan) -> IngestReport:
+    memory = depot.settings.memory
+    with Upload(session, memory=memory, monitor=depot.monitor, phase="add", total=plan.nbytes) as upload:
+        drafts = cut_sources(upload, plan.sources)
+        written = upload.finish()
+    manifest = _manifest(plan, *entries(drafts))
+    blobs = [written[blob.digest] for blob in manifest.blobs]
+    committed = session.commit(manifest, blobs, plan.tags, depot.clock())
+    return IngestReport(committed, upload.tally.read, upload.tally.written)
+
+
+def _manifest(plan: IngestPlan, files: Any, blobs: Any) -> Manifest:
+    labels = plan.labels
+    return Manifest(
+        artifact=plan.artifact,
+        created=labels.created,
+        files=files,
+        blobs=blobs,
+        parents=plan.parents,
+        phase=labels.phase,
+        step=labels.step,
+        epoch=labels.epoch,
+        request_id=labels.request_id,
+        license=labels.license,
+        metadata=labels.metadata,
+    )
+
+
+def _check_space(depot: Depot, plan: IngestPlan) -> None:
+    """Refuse what cannot fit even if all that is stored already were found again in it"""
+    free = depot.blobs.free()
+    if free is None:
+        return
+    _, stored = depot.catalog.blobs.totals()
+    need = plan.nbytes - stored
+    room = max(free - depot.settings.reserve, 0)
+    if need > room:
+        raise NoSpace(
+            f"{format_size(plan.nbytes)} to add, at least {format_size(need)} of it new; {format_size(room)} are free "
+            f"at {depot.blobs.url}; make room or use another store",
+            need=need,
+            free=room,
+        )

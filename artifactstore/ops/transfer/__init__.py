@@ -1,0 +1,1 @@
+"""Bytes on the move: shared by all verbs"""

@@ -1,0 +1,144 @@
+"""Fetch: blobs of a version come in ahead of their use, checked against their digest, under a byte budget"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from artifactstore.catalog.base import Place
+from artifactstore.core.decode import read_manifest
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Corrupt, NotFound
+from artifactstore.core.manifest import BlobInfo, FileEntry, Manifest
+from artifactstore.depot import Depot
+from artifactstore.ops.transfer.buffers import Buffer, BufferPool
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """Bytes of a file from `offset`; the memory is good until the next piece is asked for"""
+
+    file: FileEntry
+    offset: int
+    data: memoryview
+
+
+def load_manifest(depot: Depot, version: Digest) -> Manifest:
+    """The manifest of a version, checked against its id; raise Corrupt when it is damaged or gone"""
+    place = depot.catalog.versions.manifest_place(version)
+    try:
+        return read_manifest(depot.blobs.read(place.key), version)
+    except NotFound as e:
+        raise Corrupt(
+            f"The manifest of {version.hex()[:12]} is gone; run artstore verify, then artstore repair --from a copy",
+            code="missing",
+            kind="missing",
+            digest=str(version),
+        ) from e
+
+
+def read_blob(depot: Depot, blob: BlobInfo, place: Place | None, into: memoryview) -> None:
+    """Fill `into` with the blob's bytes; raise Corrupt unless they are what its name says
+
+    A key that is gone is looked up once more: the blob may have moved to another incarnation meanwhile.
+    """
+    for known in (place, None):
+        found = known or depot.catalog.blobs.places([blob.digest]).get(blob.digest)
+        if found is None or found.state == "damaged":
+            break
+        try:
+            depot.blobs.read_into(found.key, into, found.start)
+        except NotFound:
+            continue
+        if Digest.of(into) != blob.digest:
+            raise _damaged(blob, "corrupt")
+        return
+    raise _damaged(blob, "missing")
+
+
+def _damaged(blob: BlobInfo, kind: str) -> Corrupt:
+    return Corrupt(
+        f"Blob {blob.digest.hex()[:12]} is {kind}; run artstore verify, then artstore repair --from a copy",
+        code=kind,
+        kind=kind,
+        digest=str(blob.digest),
+    )
+
+
+@dataclass(slots=True)
+class _Loaded:
+    buffer: Buffer
+    ready: Future[None]
+    size: int
+    uses: int
+
+
+class Fetch:
+    """The files of one version as a stream of pieces, in file order; each blob is read and checked once"""
+
+    def __init__(self, depot: Depot, manifest: Manifest) -> None:
+        self._depot, self._manifest = depot, manifest
+        self._pool = BufferPool(1 << 62)
+        self._budget = depot.settings.memory
+        self._held = 0
+        self._loaded: dict[int, _Loaded] = {}
+
+    def pieces(self, files: Iterable[FileEntry]) -> Iterator[FilePiece]:
+        """Every byte of these files in order; raise Corrupt naming the blob that is damaged"""
+        runs = [(file, offset, extent) for file in files for offset, _, extent in self._manifest.runs(file)]
+        uses = Counter(extent.blob for _, _, extent in runs)
+        places = self._depot.catalog.blobs.places([self._manifest.blobs[number].digest for number in uses])
+        ahead = deque(uses)
+        with ThreadPoolExecutor(min(4, 2 * (os.cpu_count() or 1)), "artstore-fetch") as readers:
+            try:
+                for file, offset, extent in runs:
+                    self._schedule(readers, ahead, uses, places, needed=extent.blob)
+                    loaded = self._loaded[extent.blob]
+                    loaded.ready.result()
+                    yield FilePiece(file, offset, loaded.buffer.view[extent.start : extent.start + extent.length])
+                    self._used(extent.blob, loaded)
+            finally:
+                readers.shutdown(wait=True, cancel_futures=True)
+
+    def _schedule(
+        self,
+        readers: ThreadPoolExecutor,
+        ahead: deque[int],
+        uses: Mapping[int, int],
+        places: Mapping[Digest, Place],
+        *,
+        needed: int,
+    ) -> None:
+        while ahead and (needed not in self._loaded or self._held + self._blob(ahead[0]).size <= self._budget):
+            number = ahead.popleft()
+            blob = self._blob(number)
+            buffer = self._pool.take(blob.size)
+            place = places.get(blob.digest)
+            ready = readers.submit(read_blob, self._depot, blob, place, buffer.view[: blob.size])
+            self._loaded[number] = _Loaded(buffer, ready, blob.size, uses[number])
+            self._held += blob.size
+
+    def _blob(self, number: int) -> BlobInfo:
+        return self._manifest.blobs[number]
+
+    def _used(self, number: int, loaded: _Loaded) -> None:
+        loaded.uses -= 1
+        if loaded.uses == 0:
+            del self._loaded[number]
+            self._held -= loaded.size
+            loaded.buffer.drop()
+
+
+def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
+    """A small file whole, in memory"""
+    return b"".join(bytes(piece.data) for piece in Fetch(depot, manifest).pieces([file]))
+
+
+def find_file(manifest: Manifest, path: str) -> FileEntry:
+    """Raise NotFound when the version has no such file"""
+    files: Sequence[FileEntry] = [file for file in manifest.files if file.path == path]
+    if not files:
+        names = ", ".join(str(file.path) for file in manifest.files[:5])
+        raise NotFound(f"{manifest.artifact} has no file {path!r}; it has {names}", code="path", path=path)
+    return files[0]

@@ -1,0 +1,163 @@
+"""Session: one write in progress; blobs first, rows last, aliases at the very end
+
+Steps A to F are those of docs/protocol.md.
+"""
+
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from artifactstore.blobs.base import BlobBatch
+from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
+from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Conflict, StoreError
+from artifactstore.core.events import Warn
+from artifactstore.core.manifest import Manifest
+from artifactstore.core.names import AliasName
+from artifactstore.depot import Depot, read_info
+from artifactstore.lease import Lease, clear_dead
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a commit sets beside the manifest: mutable, so no part of the version's id"""
+
+    aliases: tuple[AliasName, ...] = ()
+    best: tuple[Best, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Session:
+    """One write under one lease. `want` and `write` may be called from any thread"""
+
+    def __init__(self, depot: Depot, lease: Lease, batch: BlobBatch) -> None:
+        self._depot, self._lease, self._batch = depot, lease, batch
+        self._lock = threading.Lock()
+        self._uploaded: dict[str, str] = {}
+        self.settled = False
+
+    def want(self, digests: Iterable[Digest]) -> list[Grant]:
+        """Step A: pin what is there, and a new incarnation of what is not"""
+        self._lease.check()
+        self._depot.step("save.pin.before")
+        grants = self._depot.catalog.leases.pin(self._lease.id, [(digest, new_incarnation()) for digest in digests])
+        self._depot.step("save.pin.after")
+        return grants
+
+    def write(self, grant: Grant, data: memoryview | bytes) -> Written:
+        """Step B: make one blob durable under its own new name"""
+        written = Written(grant, len(data), blob_key(grant.digest, grant.inc))
+        self._put(written, data, "write")
+        return written
+
+    def found(self, grant: Grant, size: int) -> Written:
+        """A blob that is there already, as the commit will adopt it"""
+        return Written(grant, size, blob_key(grant.digest, grant.inc))
+
+    def commit(self, manifest: Manifest, blobs: Iterable[Written], tags: Tags, taken: int) -> Committed:
+        """Steps B to F: publish, write the manifest, commit the rows, export the journal, acknowledge"""
+        self._lease.check()
+        written = self._manifest(manifest)
+        self._publish()
+        draft = Draft(
+            lease=self._lease.id,
+            txid=secrets.token_hex(16),
+            manifest=manifest,
+            manifest_object=written,
+            blobs=tuple(blobs),
+            taken=taken,
+            aliases=tags.aliases,
+            best=tags.best,
+            metrics=tags.metrics,
+        )
+        self._depot.step("save.commit.before")
+        committed = self._depot.catalog.saves.commit(draft)
+        self.settled = True
+        self._depot.step("save.commit.after")
+        self._drop(committed.lost)
+        self._acknowledge()
+        return committed
+
+    def heal(self, blobs: Iterable[Written], manifests: Iterable[Written]) -> int:
+        """Publish what was written and make it the live incarnation of its digest; the journal serial comes back"""
+        self._publish()
+        self._depot.step("repair.commit.before")
+        serial = self._depot.catalog.saves.heal(self._lease.id, secrets.token_hex(16), tuple(blobs), tuple(manifests))
+        self.settled = True
+        self._depot.step("repair.commit.after")
+        self._acknowledge()
+        return serial
+
+    def write_manifest(self, digest: Digest, raw: bytes) -> Written:
+        """Step C: a manifest, pinned and written like a blob"""
+        self._depot.step("save.manifest.before")
+        grant = self._depot.catalog.leases.pin_manifest(self._lease.id, [(digest, new_incarnation())])[0]
+        written = Written(grant, len(raw), manifest_key(digest, grant.inc))
+        if grant.upload:
+            self._put(written, raw, "manifest-write")
+        self._depot.step("save.manifest.after")
+        return written
+
+    def _manifest(self, manifest: Manifest) -> Written:
+        return self.write_manifest(manifest.id, manifest.raw)
+
+    def _put(self, written: Written, data: memoryview | bytes, step: str) -> None:
+        self._lease.check()
+        self._depot.step(f"save.{step}.before")
+        with self._lock:
+            self._uploaded[written.grant.inc] = written.key
+        self._batch.write(written.key, data)
+        self._depot.step(f"save.{step}.after")
+
+    def _publish(self) -> None:
+        self._depot.step("save.publish.before")
+        self._batch.publish()
+        self._depot.step("save.publish.after")
+
+    def _drop(self, lost: Iterable[Grant]) -> None:
+        self._depot.step("save.drop.before")
+        for grant in lost:
+            self._depot.blobs.delete(self._uploaded[grant.inc])
+        self._depot.step("save.drop.after")
+
+    def _acknowledge(self) -> None:
+        self._depot.export_journal()
+        if read_info(self._depot.blobs).catalog_id != self._depot.info.catalog_id:
+            raise Conflict("The store was given to another catalog during this save; run it again", code="catalog")
+        self._depot.step("save.acknowledge.before")
+
+    def abandon(self) -> None:
+        """End the lease, so that the commit can never happen, then drop what only this session named"""
+        self._batch.discard()
+        if self._lease.end():
+            for key in self._uploaded.values():
+                self._depot.blobs.delete(key)
+
+
+@contextmanager
+def open_session(depot: Depot, kind: str) -> Iterator[Session]:
+    """A write under a new lease; leaving it without a commit leaves nothing behind"""
+    depot.check_writable()
+    clear_dead(depot)
+    depot.step("save.lease.before")
+    with Lease(depot, kind) as lease:
+        depot.step("save.lease.after")
+        batch = depot.blobs.batch(lease.id)
+        session = Session(depot, lease, batch)
+        try:
+            yield session
+        finally:
+            if not session.settled:
+                _abandon(depot, session)
+            batch.discard()
+
+
+def _abandon(depot: Depot, session: Session) -> None:
+    try:
+        session.abandon()
+    except StoreError as e:
+        depot.monitor(Warn(f"The unfinished write could not be cleared, the next command does it: {e}"))
