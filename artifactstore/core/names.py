@@ -27,7 +27,8 @@ _WINDOWS_FORBIDDEN = frozenset('<>:"|?*\\')
 
 
 def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
+    shown = ascii(text[:81])
+    return shown if len(shown) <= 82 else shown[:79] + "..."
 
 
 class ArtifactName(str):
