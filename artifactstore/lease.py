@@ -8,11 +8,14 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from artifactstore.catalog.base import LeaseInfo
+from artifactstore.core.digest import Digest
 from artifactstore.core.errors import LeaseLost, StoreError
 from artifactstore.core.events import Warn
 from artifactstore.depot import Depot
@@ -66,6 +69,20 @@ class Lease:
                 self._depot.monitor(Warn(f"Heartbeat of lease {self.id[:8]} failed, trying again: {e}"))
             if self.lost:
                 return
+
+
+@contextmanager
+def reading(depot: Depot, version: Digest) -> Iterator[None]:
+    """Hold a version while it is read, so that no collection sweeps it; a reader with no right to write just reads"""
+    if depot.read_only:
+        yield
+        return
+    with Lease(depot, "read") as lease:
+        depot.catalog.leases.hold(lease.id, version)
+        try:
+            yield
+        finally:
+            lease.end()
 
 
 def clear_dead(depot: Depot) -> None:

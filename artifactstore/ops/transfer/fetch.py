@@ -84,9 +84,17 @@ class Fetch:
         self._held = 0
         self._loaded: dict[int, _Loaded] = {}
 
-    def pieces(self, files: Iterable[FileEntry]) -> Iterator[FilePiece]:
-        """Every byte of these files in order; raise Corrupt naming the blob that is damaged"""
-        runs = [(file, offset, extent) for file in files for offset, _, extent in self._manifest.runs(file)]
+    def pieces(self, files: Iterable[tuple[FileEntry, int]]) -> Iterator[FilePiece]:
+        """The bytes of each file in order, from an offset at which a run begins
+
+        Raise Corrupt naming the blob that is damaged.
+        """
+        runs = [
+            (file, offset, extent)
+            for file, start in files
+            for offset, _, extent in self._manifest.runs(file)
+            if offset >= start
+        ]
         uses = Counter(extent.blob for _, _, extent in runs)
         places = self._depot.catalog.blobs.places([self._manifest.blobs[number].digest for number in uses])
         ahead = deque(uses)
@@ -132,7 +140,7 @@ class Fetch:
 
 def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
     """A small file whole, in memory"""
-    return b"".join(bytes(piece.data) for piece in Fetch(depot, manifest).pieces([file]))
+    return b"".join(bytes(piece.data) for piece in Fetch(depot, manifest).pieces([(file, 0)]))
 
 
 def find_file(manifest: Manifest, path: str) -> FileEntry:

@@ -1,0 +1,68 @@
+"""Describe: versions as documents with stable keys"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from artifactstore.catalog.base import LinkInfo, PinInfo, VersionInfo
+from artifactstore.depot import Depot
+
+
+def moment(microseconds: int) -> str:
+    """ISO 8601 in UTC, to the second"""
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summary(version: VersionInfo) -> dict[str, Any]:
+    """A version as `ls` tells it"""
+    return {
+        "id": str(version.id),
+        "ref": version.ref,
+        "artifact": str(version.artifact),
+        "number": version.number,
+        "created": moment(version.created),
+        "taken": moment(version.taken),
+        "phase": version.phase,
+        "step": version.step,
+        "epoch": version.epoch,
+        "request_id": version.request_id,
+        "aliases": [str(alias) for alias in version.aliases],
+        "metrics": dict(version.metrics),
+        "license": version.license,
+        "formats": list(version.formats),
+        "dtypes": list(version.dtypes),
+        "tensors": version.tensors,
+        "logical_bytes": version.nbytes,
+        "last_load": None if version.last_load is None else moment(version.last_load),
+    }
+
+
+def details(depot: Depot, version: VersionInfo) -> dict[str, Any]:
+    """A version as `show` tells it: parents, files, pins and unique bytes too"""
+    rows = depot.catalog
+    return {
+        **summary(version),
+        "metadata": rows.versions.metadata(version.id),
+        "pins": [_pin(pin) for pin in rows.notes.pins(version.id)],
+        "parents": [_link(link) for link in rows.versions.parents(version.id)],
+        "files": [
+            {"path": str(file.path), "size": file.size, "sha256": str(file.sha256), "format": file.format}
+            for file in rows.versions.files(version.id)
+        ],
+        "unique_bytes": rows.usage.unique_bytes([version.id]),
+    }
+
+
+def _pin(pin: PinInfo) -> dict[str, Any]:
+    return {"why": pin.why, "until": None if pin.until is None else pin.until.isoformat()}
+
+
+def _link(link: LinkInfo) -> dict[str, Any]:
+    return {
+        "relation": link.relation,
+        "id": None if link.parent is None else str(link.parent),
+        "ref": link.ref,
+        "weight": link.weight,
+        "position": link.position,
+        "params": dict(link.params),
+        "declared": link.declared,
+    }

@@ -1,0 +1,227 @@
+"""Store: the public face, thin verbs over ops"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from artifactstore import depot as depots
+from artifactstore.blobs.open import is_local, local_path, open_blobs
+from artifactstore.catalog.base import AliasInfo, UsageRow, VersionInfo
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Invalid, NoStore
+from artifactstore.core.events import Monitor, silent
+from artifactstore.core.lineage import Link, Relation
+from artifactstore.core.names import AliasName, ArtifactName, Reference
+from artifactstore.core.settings import Settings
+from artifactstore.depot import Depot
+from artifactstore.ops import annotate, checkout, describe, examine, ingest, repair, verify
+from artifactstore.session import Tags
+
+
+class Store:
+    """One store of model artifacts
+
+    >>> store = Store.open("./models")          # doctest: +SKIP
+    >>> store.add(["./bert"], name="bert-base", aliases=["prod"])          # doctest: +SKIP
+    >>> store.checkout("bert-base@prod", "./out")          # doctest: +SKIP
+    """
+
+    def __init__(self, depot: Depot) -> None:
+        self.depot = depot
+
+    @classmethod
+    def init(
+        cls, url: str, catalog: str | None = None, *, settings: Settings | None = None, monitor: Monitor = silent
+    ) -> Self:
+        """Make a store in an empty folder or under a prefix; raise Exists when there is one"""
+        return cls(depots.init(url, catalog, settings=settings, monitor=monitor))
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        catalog: str | None = None,
+        *,
+        settings: Settings | None = None,
+        monitor: Monitor = silent,
+        read_only: bool = False,
+    ) -> Self:
+        """Open a store that exists; raise NoStore"""
+        return cls(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let connections go"""
+        self.depot.close()
+
+    def resolve(self, ref: str) -> VersionInfo:
+        """The version a reference means; raise NotFound, or Invalid when it may mean several"""
+        return self.depot.catalog.versions.resolve(Reference.parse(ref))
+
+    def add(
+        self,
+        paths: Sequence[str | PathLike[str]],
+        *,
+        name: str,
+        aliases: Sequence[str] = (),
+        parents: Sequence[Link] = (),
+        phase: str | None = None,
+        step: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+        license: str | None = None,  # noqa: A002  # the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        created: int | None = None,
+    ) -> ingest.IngestReport:
+        """Take files and folders in as one version
+
+        created: microseconds since 1970 UTC, by default when the newest file was modified, so that adding the same
+        files twice gives the same version. Raise Invalid for files that cannot be stored, NoSpace.
+        """
+        return ingest.run(
+            self.depot,
+            self.plan_add(
+                paths,
+                name=name,
+                aliases=aliases,
+                parents=parents,
+                phase=phase,
+                step=step,
+                metrics=metrics,
+                license=license,
+                metadata=metadata,
+                created=created,
+            ),
+        )
+
+    def plan_add(
+        self,
+        paths: Sequence[str | PathLike[str]],
+        *,
+        name: str,
+        aliases: Sequence[str] = (),
+        parents: Sequence[Link] = (),
+        phase: str | None = None,
+        step: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+        license: str | None = None,  # noqa: A002  # the field's own word
+        metadata: Mapping[str, Any] | None = None,
+        created: int | None = None,
+    ) -> ingest.IngestPlan:
+        """Look at what `add` would take in, changing nothing"""
+        skip = local_path(self.depot.blobs.url).resolve() if is_local(self.depot.blobs.url) else None
+        files = ingest.look([Path(path) for path in paths], skip)
+        labels = ingest.Labels(
+            created=ingest.newest_change(files) if created is None else created,
+            phase=phase,
+            step=step,
+            license=license,
+            metadata=metadata or {},
+        )
+        tags = Tags(aliases=tuple(AliasName(alias) for alias in aliases), metrics=metrics or {})
+        return ingest.IngestPlan(ArtifactName(name), files, labels, tuple(parents), tags)
+
+    def link(self, ref: str, relation: str = "finetune", weight: float | None = None) -> Link:
+        """A link to a version here by any reference, or to something elsewhere by `hf://…`"""
+        if "://" in ref:
+            return Link(Relation.parse(relation), ref, weight=weight)
+        version = self.resolve(ref)
+        return Link(Relation.parse(relation), version.ref, version.id, weight)
+
+    def checkout(
+        self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
+    ) -> checkout.CheckoutReport:
+        """Write a version's files to a folder, bit for bit; an interrupted one goes on where it ended"""
+        return checkout.run(self.depot, self.plan_checkout(ref, dest, only=only, force=force))
+
+    def plan_checkout(
+        self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
+    ) -> checkout.CheckoutPlan:
+        """Look at what `checkout` would write, changing nothing"""
+        return checkout.plan(self.depot, self.resolve(ref), Path(dest), only=only, force=force)
+
+    def verify(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        share: float | None = None,
+        nbytes: int | None = None,
+        limit: timedelta | None = None,
+    ) -> verify.VerifyReport:
+        """Read blobs and manifests back and quarantine what is damaged"""
+        plan = verify.plan(self.depot, self._ids(refs), share=share, nbytes=nbytes, limit=limit)
+        return verify.run(self.depot, plan)
+
+    def repair(self, refs: Sequence[str] = (), *, source: str | None = None) -> repair.RepairReport:
+        """Refill what verify found damaged, from another store (folder or URL) or from plain files"""
+        plan = repair.plan(self.depot, self._ids(refs))
+        if source is None:
+            return repair.run(self.depot, plan)
+        if not is_local(source):
+            donor = open_blobs(source, self.depot.settings)
+            depots.read_info(donor)
+            return repair.run(self.depot, plan, store=donor)
+        folder = local_path(source)
+        try:
+            donor = open_blobs(str(depots.home(folder)), self.depot.settings)
+            depots.read_info(donor)
+        except NoStore:
+            return repair.run(self.depot, plan, files=folder)
+        return repair.run(self.depot, plan, store=donor)
+
+    def _ids(self, refs: Sequence[str]) -> list[Digest] | None:
+        return [self.resolve(ref).id for ref in refs] or None
+
+    def list(
+        self, glob: str | None = None, *, sort: str = "created:desc", limit: int | None = None
+    ) -> list[VersionInfo]:
+        """Versions whose artifact name matches the glob"""
+        return self.depot.catalog.versions.list(glob=glob, sort=sort, limit=limit)
+
+    def show(self, ref: str) -> dict[str, Any]:
+        """One version with its files, parents, pins and unique bytes, as a document with stable keys"""
+        return describe.details(self.depot, self.resolve(ref))
+
+    def search(self, text: str) -> Sequence[VersionInfo]:
+        """Versions that carry the text in a name, label, file path, metadata, alias or digest"""
+        if not text.strip():
+            raise Invalid("Nothing to search for; give a word", code="search")
+        return self.depot.catalog.versions.search(text)
+
+    def set_alias(self, name: str, alias: str, ref: str, *, expected: int | None = None) -> AliasInfo:
+        """Point `name@alias` at a version; raise Conflict when its generation is not the `expected` one"""
+        return annotate.set_alias(
+            self.depot, ArtifactName(name), AliasName(alias), self.resolve(ref), expected=expected
+        )
+
+    def remove_alias(self, name: str, alias: str) -> AliasInfo:
+        """Remove `name@alias`; its history stays"""
+        return annotate.remove_alias(self.depot, ArtifactName(name), AliasName(alias))
+
+    def alias_history(self, name: str, alias: str) -> Sequence[AliasInfo]:
+        """Every move of an alias, newest first"""
+        return self.depot.catalog.aliases.history(ArtifactName(name), AliasName(alias))
+
+    def set_metrics(self, ref: str, metrics: Mapping[str, float]) -> VersionInfo:
+        """Set metrics of a version after the fact"""
+        annotate.set_metrics(self.depot, self.resolve(ref), metrics)
+        return self.resolve(ref)
+
+    def usage(self, by: str = "artifact") -> Sequence[UsageRow]:
+        """Bytes by `artifact` or `phase`: logical, stored, unique, shared"""
+        if by not in {"artifact", "phase"}:
+            raise Invalid(f"Cannot group by {by!r}; use artifact or phase", code="group")
+        return self.depot.catalog.usage.by(by)  # type: ignore[arg-type]  # narrowed just above
+
+    def doctor(self) -> Sequence[examine.Finding]:
+        """What is well and what is not, with the store and around it"""
+        return examine.run(self.depot)
