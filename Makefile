@@ -1,0 +1,51 @@
+# The project's daily work. Needs Python 3.11 or newer and make; everything else is installed into .venv
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.stamp-dev ## Make .venv with the package, its extras and the tools; nothing to do when up to date
+
+demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and go on
+	$(PY) -m artmodels.demo
+
+test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.stamp-dev ## Lint, check the format, the types and the floors
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.stamp-dev ## Measure against peers and write docs/benchmarks.md
+	$(PY) benchmarks/run.py
+
+docs: $(VENV)/.stamp-dev ## Write docs/cli.md anew from the command itself
+	$(PY) -m artstore.reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf $(VENV) .demo dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-demo
+	$(INSTALL) --editable '.[demo,dev]'
+	@touch $@
