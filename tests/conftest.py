@@ -1,10 +1,11 @@
 """Fixtures that many rooms of the suite share"""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import postgres_database, start_postgres
+from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,33 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server) -> Iterator[str]:
     with postgres_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3_credentials() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", S3_KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", S3_SECRET)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint(s3_credentials) -> Iterator[str]:
+    with start_moto() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rclone_endpoint(s3_credentials) -> Iterator[str]:
+    with start_rclone() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def s3_url(request) -> str:
+    """A store URL under a fresh prefix, once per S3 server"""
+    endpoint = request.getfixturevalue(f"{request.param}_endpoint")
+    return f"s3://{S3_BUCKET}/{secrets.token_hex(6)}?endpoint_url={endpoint}&region=us-east-1"

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,3 +123,41 @@ def postgres_database(server: str) -> Iterator[str]:
             yield f"{server.rpartition('/')[0]}/{name}"
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+S3_KEY, S3_SECRET, S3_BUCKET = "key-of-the-tests", "secret-of-the-tests", "store-tests"
+
+
+@contextlib.contextmanager
+def start_moto() -> Iterator[str]:
+    """An S3 server that honours conditional writes and checks no checksums; yields its endpoint, with `S3_BUCKET` made"""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]) as process:
+        await_ready(process, lambda: answers(endpoint))
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{S3_BUCKET}", method="PUT"), timeout=30).close()
+        yield endpoint
+
+
+@contextlib.contextmanager
+def start_rclone() -> Iterator[str]:
+    """An S3 server that ignores conditional writes and sha256; yields its endpoint, with `S3_BUCKET` made"""
+    port = free_port()
+    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    with tempfile.TemporaryDirectory(prefix="artstore-s3-") as folder:
+        (Path(folder) / S3_BUCKET).mkdir()
+        command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{S3_KEY},{S3_SECRET}", folder]
+        with running(command, env={**os.environ, "RCLONE_CONFIG": os.devnull}) as process:
+            await_ready(process, lambda: answers(f"http://127.0.0.1:{port}"))
+            yield f"http://127.0.0.1:{port}"
+
+
+def answers(endpoint: str) -> bool:
+    """Whether a HTTP server is there, whatever it says"""
+    try:
+        urllib.request.urlopen(endpoint, timeout=30).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Which bytes of an object a read means, and what it says when they are not there"""
 
+from artifactstore.blobs.layout import parse_object
 from artifactstore.core.errors import Corrupt, Invalid
 
 
@@ -23,5 +24,7 @@ def check_start(key: str, start: int, length: int | None) -> None:
 
 def truncated(key: str, *, expected: int, size: int) -> Corrupt:
     """The error for an object that ends too early"""
+    name = parse_object(key)
+    digest = {"digest": str(name.digest)} if name else {}
     message = f"{key} ends after {size} bytes, at least {expected} were expected; verify the store and repair it"
-    return Corrupt(message, code="truncated", kind="truncated", key=key, expected=expected, size=size)
+    return Corrupt(message, code="truncated", kind="truncated", key=key, expected=expected, size=size, **digest)
