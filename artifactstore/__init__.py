@@ -1,1 +1,49 @@
 """A content-addressed store for model checkpoints and their lineage"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artifactstore.checkpoints import CheckpointContext, CheckpointManager, SavedCheckpoint
+    from artifactstore.core.errors import (
+        Conflict,
+        Corrupt,
+        Exists,
+        Invalid,
+        NotFound,
+        StoreError,
+        Unavailable,
+    )
+    from artifactstore.core.settings import Settings
+    from artifactstore.store import Store
+
+__all__ = [
+    "CheckpointContext",
+    "CheckpointManager",
+    "Conflict",
+    "Corrupt",
+    "Exists",
+    "Invalid",
+    "NotFound",
+    "SavedCheckpoint",
+    "Settings",
+    "Store",
+    "StoreError",
+    "Unavailable",
+]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CheckpointContext": "checkpoints",
+    "CheckpointManager": "checkpoints",
+    "SavedCheckpoint": "checkpoints",
+    "Settings": "core.settings",
+    "Store": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names at first use, so that `import artifactstore` costs nothing"""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.errors')}"), name)

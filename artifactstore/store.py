@@ -1,5 +1,6 @@
 """Store: the public face, thin verbs over ops"""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
@@ -130,6 +131,33 @@ class Store:
         tags = Tags(aliases=tuple(AliasName(alias) for alias in aliases), metrics=metrics or {})
         return ingest.IngestPlan(ArtifactName(name), files, labels, tuple(parents), tags)
 
+    def add_phases(
+        self,
+        folder: str | PathLike[str],
+        *,
+        name: str,
+        license: str | None = None,  # noqa: A002  # the field's own word
+    ) -> list[ingest.IngestReport]:
+        """Take a `phase_0/ phase_1/ … latest.pt` folder in: a version a phase, then one of what lies beside them
+
+        The last version gets the alias `latest`. Raise Invalid when the folder has no phases.
+        """
+        phases = ingest.phases(Path(folder))
+        if not phases:
+            raise Invalid(f"{folder} has no folders named phase_…", code="layout", path=str(folder))
+        plans = [self._phase_plan(paths, phase, name, license) for phase, paths in phases]
+        last = dataclasses.replace(plans[-1], tags=Tags(aliases=(AliasName("latest"),)))
+        return [ingest.run(self.depot, plan) for plan in (*plans[:-1], last)]
+
+    def _phase_plan(
+        self,
+        paths: Sequence[Path],
+        phase: str | None,
+        name: str,
+        license: str | None,  # noqa: A002  # as above
+    ) -> ingest.IngestPlan:
+        return self.plan_add(paths, name=name, phase=phase, license=license)
+
     def link(self, ref: str, relation: str = "finetune", weight: float | None = None) -> Link:
         """A link to a version here by any reference, or to something elsewhere by `hf://…`"""
         if "://" in ref:
@@ -197,30 +225,38 @@ class Store:
             raise Invalid("Nothing to search for; give a word", code="search")
         return self.depot.catalog.versions.search(text)
 
-    def set_alias(self, name: str, alias: str, ref: str, *, expected: int | None = None) -> AliasInfo:
+    def alias_set(self, name: str, alias: str, ref: str, *, expected: int | None = None) -> AliasInfo:
         """Point `name@alias` at a version; raise Conflict when its generation is not the `expected` one"""
         return annotate.set_alias(
             self.depot, ArtifactName(name), AliasName(alias), self.resolve(ref), expected=expected
         )
 
-    def remove_alias(self, name: str, alias: str) -> AliasInfo:
+    def alias_rm(self, name: str, alias: str) -> AliasInfo:
         """Remove `name@alias`; its history stays"""
         return annotate.remove_alias(self.depot, ArtifactName(name), AliasName(alias))
 
-    def alias_history(self, name: str, alias: str) -> Sequence[AliasInfo]:
+    def alias_log(self, name: str, alias: str) -> Sequence[AliasInfo]:
         """Every move of an alias, newest first"""
         return self.depot.catalog.aliases.history(ArtifactName(name), AliasName(alias))
 
-    def set_metrics(self, ref: str, metrics: Mapping[str, float]) -> VersionInfo:
+    def metric(self, ref: str, metrics: Mapping[str, float]) -> VersionInfo:
         """Set metrics of a version after the fact"""
         annotate.set_metrics(self.depot, self.resolve(ref), metrics)
         return self.resolve(ref)
 
-    def usage(self, by: str = "artifact") -> Sequence[UsageRow]:
+    def du(self, by: str = "artifact") -> Sequence[UsageRow]:
         """Bytes by `artifact` or `phase`: logical, stored, unique, shared"""
         if by not in {"artifact", "phase"}:
             raise Invalid(f"Cannot group by {by!r}; use artifact or phase", code="group")
         return self.depot.catalog.usage.by(by)  # type: ignore[arg-type]  # narrowed just above
+
+    def log(self, limit: int = 20) -> Sequence[dict[str, Any]]:
+        """What was committed, newest first: the journal's records"""
+        return describe.history(self.depot, limit)
+
+    def status(self) -> dict[str, Any]:
+        """The store in one document: where, how much, who is at work, what is damaged"""
+        return describe.status(self.depot)
 
     def doctor(self) -> Sequence[examine.Finding]:
         """What is well and what is not, with the store and around it"""

@@ -1,5 +1,6 @@
 """Describe: versions as documents with stable keys"""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,4 +66,43 @@ def _link(link: LinkInfo) -> dict[str, Any]:
         "position": link.position,
         "params": dict(link.params),
         "declared": link.declared,
+    }
+
+
+def history(depot: Depot, limit: int) -> list[dict[str, Any]]:
+    """Committed records, newest first"""
+    records = [json.loads(record.body) for record in depot.catalog.journal.log(limit)]
+    return [
+        {"serial": record["serial"], "at": moment(record["at"]), "actions": [_action(a) for a in record["actions"]]}
+        for record in records
+    ]
+
+
+def _action(action: dict[str, Any]) -> dict[str, Any]:
+    """Without the list of blobs, which is long and tells a person nothing"""
+    return {key: value for key, value in action.items() if key != "blobs"} | (
+        {"blobs": len(action["blobs"])} if "blobs" in action else {}
+    )
+
+
+def status(depot: Depot) -> dict[str, Any]:
+    """The store in one document"""
+    rows = depot.catalog
+    blobs, stored = rows.blobs.totals()
+    versions = rows.versions.count()
+    return {
+        "store": depot.blobs.url,
+        "store_id": depot.info.store_id,
+        "catalog": rows.url,
+        "versions": versions,
+        "blobs": blobs,
+        "stored_bytes": stored,
+        "free_bytes": depot.blobs.free(),
+        "serial": rows.journal.head()[0],
+        "unexported": len(rows.journal.pending(100)),
+        "damaged": len(rows.blobs.damaged()),
+        "leases": [
+            {"kind": lease.kind, "host": lease.host, "pid": lease.pid, "expires": moment(lease.expires)}
+            for lease in rows.leases.active()
+        ],
     }

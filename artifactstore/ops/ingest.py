@@ -1,6 +1,7 @@
 """Ingest: files become a version; plan looks at them, run takes them in"""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, open_session
 
 _ATTEMPTS = 3
+_PHASE = re.compile(r"phase_[A-Za-z0-9._-]+")
+_DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,21 @@ def _check_indexes(files: Sequence[LocalFile]) -> None:
 
 def _below(path: str, folder: PurePosixPath) -> bool:
     return PurePosixPath(path).is_relative_to(folder)
+
+
+def phases(folder: Path) -> list[tuple[str | None, list[Path]]]:
+    """(phase, paths) of a `phase_0/ phase_1/ … latest.pt` layout in order of the phases, then (None, what lies beside)
+
+    Empty when the folder has no such layout.
+    """
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = [entry for entry in entries if entry.is_dir() and _PHASE.fullmatch(entry.name)]
+    beside = [entry for entry in entries if entry not in named and entry.name not in {".git", ".artstore"}]
+    ordered = sorted(
+        named, key=lambda entry: [int(part) if part.isdigit() else part for part in _DIGITS.split(entry.name)]
+    )
+    found: list[tuple[str | None, list[Path]]] = [(entry.name, [entry]) for entry in ordered]
+    return [*found, (None, beside)] if found and beside else found
 
 
 def newest_change(files: Sequence[LocalFile]) -> int:
