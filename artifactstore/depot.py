@@ -12,8 +12,8 @@ from typing import Self
 
 from artifactstore.blobs.base import BlobStore
 from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
-from artifactstore.blobs.open import is_local, local_path, open_blobs
-from artifactstore.blobs.wrap import Retrying
+from artifactstore.blobs.local import LocalBlobs
+from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import JournalRecord
 from artifactstore.catalog.open import Catalog, create_catalog, open_catalog
 from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
@@ -154,18 +154,20 @@ def read_info(blobs: BlobStore) -> StoreInfo:
         raise NoStore(f"No store at {blobs.url}; make one with: artstore init {blobs.url}", url=blobs.url) from e
 
 
-def _blobs(url: str, settings: Settings) -> BlobStore:
-    blobs = open_blobs(url, settings)
-    return blobs if is_local(url) else Retrying(blobs, settings.retries, time.sleep)
+def folder_of(blobs: BlobStore) -> Path | None:
+    """The folder a store lies in, None when it is not on this machine's disks"""
+    return blobs.root if isinstance(blobs, LocalBlobs) else None
 
 
-def _catalog_url(url: str, catalog: str | None) -> str:
+def _catalog_url(blobs: BlobStore, catalog: str | None) -> str:
+    folder = folder_of(blobs)
     if catalog is not None:
         return catalog
-    if is_local(url):
-        return f"sqlite:///{(local_path(url) / 'catalog.sqlite').absolute()}"
+    if folder is not None:
+        return f"sqlite:///{folder / 'catalog.sqlite'}"
     raise Invalid(
-        f"A store at {url} needs a catalog: give --catalog postgresql://… or sqlite:////path, or set ARTSTORE_CATALOG",
+        f"A store at {blobs.url} needs a catalog: give --catalog postgresql://… or sqlite:////path, "
+        "or set ARTSTORE_CATALOG",
         code="catalog",
     )
 
@@ -190,12 +192,13 @@ def init(
 ) -> Depot:
     """Make a store, or finish one whose making was interrupted; raise Exists when there is one already"""
     settings = settings or Settings()
-    blobs = _blobs(url, settings)
-    catalog_url = _catalog_url(url, catalog)
+    blobs = open_blobs(url, settings)
+    catalog_url = _catalog_url(blobs, catalog)
     info = _begun(blobs, catalog_url, settings)
     if info is None:
-        if is_local(url):
-            _refuse_foreign(local_path(url))
+        folder = folder_of(blobs)
+        if folder is not None:
+            _refuse_foreign(folder)
         blobs.prepare()
         info = StoreInfo(secrets.token_hex(16), secrets.token_hex(16))
         _write_info(blobs, info)
@@ -260,10 +263,10 @@ def open_depot(
 ) -> Depot:
     """Open a store that exists; raise NoStore, or Conflict when the catalog belongs to another store"""
     settings = settings or Settings()
-    blobs = _blobs(url, settings)
+    blobs = open_blobs(url, settings)
     info = read_info(blobs)
     rows = open_catalog(
-        _catalog_url(url, catalog),
+        _catalog_url(blobs, catalog),
         store_id=info.store_id,
         catalog_id=info.catalog_id,
         settings=settings,

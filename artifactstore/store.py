@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from artifactstore import depot as depots
-from artifactstore.blobs.open import is_local, local_path, open_blobs
+from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import AliasInfo, UsageRow, VersionInfo
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NoStore
@@ -119,8 +119,7 @@ class Store:
         created: int | None = None,
     ) -> ingest.IngestPlan:
         """Look at what `add` would take in, changing nothing"""
-        skip = local_path(self.depot.blobs.url).resolve() if is_local(self.depot.blobs.url) else None
-        files = ingest.look([Path(path) for path in paths], skip)
+        files = ingest.look([Path(path) for path in paths], depots.folder_of(self.depot.blobs))
         labels = ingest.Labels(
             created=ingest.newest_change(files) if created is None else created,
             phase=phase,
@@ -194,15 +193,15 @@ class Store:
         plan = repair.plan(self.depot, self._ids(refs))
         if source is None:
             return repair.run(self.depot, plan)
-        if not is_local(source):
-            donor = open_blobs(source, self.depot.settings)
-            depots.read_info(donor)
-            return repair.run(self.depot, plan, store=donor)
-        folder = local_path(source)
-        try:
+        donor = open_blobs(source, self.depot.settings)
+        folder = depots.folder_of(donor)
+        if folder is not None:
             donor = open_blobs(str(depots.home(folder)), self.depot.settings)
+        try:
             depots.read_info(donor)
         except NoStore:
+            if folder is None:
+                raise
             return repair.run(self.depot, plan, files=folder)
         return repair.run(self.depot, plan, store=donor)
 

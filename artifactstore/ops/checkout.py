@@ -119,7 +119,7 @@ def _check_space(plan: CheckoutPlan, resumed: int) -> None:
     need, free = plan.nbytes - resumed, shutil.disk_usage(plan.dest).free
     if need > free:
         raise NoSpace(
-            f"{format_size(need)} to write, {format_size(free)} free at {plan.dest}; make room or choose another folder",
+            f"{format_size(need)} to write, {format_size(free)} free at {plan.dest}; make room or go elsewhere",
             need=need,
             free=free,
         )

@@ -10,10 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from artifactstore.blobs.open import is_local, local_path
 from artifactstore.core.errors import StoreError
 from artifactstore.core.units import format_duration, format_size
-from artifactstore.depot import Depot
+from artifactstore.depot import Depot, folder_of
 
 _LITTLE = 5 << 30
 _CLOCK_SKEW = 60_000_000
@@ -79,9 +78,9 @@ def _space(depot: Depot) -> Finding:
 
 
 def _file_system(depot: Depot) -> Finding:
-    if not is_local(depot.blobs.url):
+    path = folder_of(depot.blobs)
+    if path is None:
         return Finding("file system", "skipped", "not a local folder")
-    path = local_path(depot.blobs.url)
     usage = shutil.disk_usage(path)
     detail = f"{_type_of(path)}, {format_size(usage.total)} in all"
     if hasattr(os, "statvfs"):
@@ -145,7 +144,7 @@ def _leases(depot: Depot) -> Finding:
 def _remotes(depot: Depot) -> Finding:
     if depot.settings.offline:
         return Finding("remotes", "skipped", "offline")
-    if is_local(depot.blobs.url):
+    if folder_of(depot.blobs) is not None:
         return Finding("remotes", "ok", "none configured")
     depot.blobs.size("artstore.json")
     return Finding("remotes", "ok", f"{depot.blobs.url} answers")

@@ -106,7 +106,7 @@ def _walk(root: Path, skip: Path | None) -> list[tuple[str, Path]]:
         for name in names:
             if (here / name).is_symlink():
                 raise Invalid(f"{here / name} is a link to a folder; give that folder itself", code="link")
-        names[:] = sorted(n for n in names if n != ".git" and (skip is None or here / n != skip))
+        names[:] = sorted(n for n in names if n != ".git" and (skip is None or (here / n).resolve() != skip.resolve()))
         for leaf in leaves:
             local = here / leaf
             found.append((local.relative_to(root).as_posix(), _inside(local, root)))

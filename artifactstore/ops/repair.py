@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from artifactstore.blobs.base import BlobReader, BlobSweeper
-from artifactstore.blobs.layout import QUARANTINE, blob_key, manifest_key
+from artifactstore.blobs.layout import blob_key, manifest_key, quarantine_key
 from artifactstore.catalog.base import Place, Written
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Invalid, NotFound, StoreError
@@ -128,7 +128,7 @@ def _object(blobs: StoreAccess, place: Place, name: Any) -> bytes | None:
 
 def _incarnations(blobs: StoreAccess, stem: str) -> Iterator[str]:
     yield from (key for key in blobs.keys(f"{stem}.") if not key.endswith(".z"))
-    yield from blobs.keys(f"{QUARANTINE}/{stem.rsplit('/', 1)[1]}.")
+    yield from blobs.keys(quarantine_key(f"{stem}."))
 
 
 class FilesDonor:

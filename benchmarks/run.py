@@ -1,0 +1,116 @@
+"""Run every benchmark and write docs/benchmarks.md with docs/benchmarks.json beside it; `make bench`"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import command, ingest  # noqa: E402  # the folder is no installed package
+
+MIB = 1 << 20
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--folder", type=Path, help="where to work, on the disk to be measured; about 15 GB")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="artstore-bench-") as folder:
+        results = {
+            "machine": _machine(),
+            "ingest": ingest.run(Path(folder), chosen.rounds),
+            "command": command.run(Path(folder), chosen.rounds),
+        }
+    (ROOT / "docs/benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
+    (ROOT / "docs/benchmarks.md").write_text(_page(results))
+    print(_page(results))
+
+
+def _machine() -> dict[str, object]:
+    versions = {"python": platform.python_version()}
+    for tool in ("restic", "dvc"):
+        path = ingest.tool(tool)
+        if path:
+            found = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
+            versions[tool] = (
+                found.stdout.split("\n")[0].removeprefix("DVC version: ").split(" (")[0].split(" compiled")[0]
+            )
+    return {"system": platform.platform(), "cores": os.cpu_count(), "date": _today(), **versions}
+
+
+def _today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def _page(results: dict) -> str:
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Every ratio is against a contender of the same run; contenders take turns within",
+        "each round and the median round counts, so that a slow minute of the disk hits all of them.",
+        "",
+        "Machine: " + ", ".join(f"{key} {value}" for key, value in results["machine"].items()) + ".",
+        "",
+        *_ingest(results["ingest"]),
+        *_command(results["command"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+RATIOS = [
+    ("artstore add, first", "raw read+blake3+write+fsync", "≤ 1.15"),
+    ("artstore add, first", "raw read+blake3+sha256+write+fsync", ""),
+    ("artstore add, first", "restic backup, first", "< 1"),
+    ("artstore add, first", "dvc add, first", "< 1"),
+    ("artstore add, 10 % changed", "raw read+blake3", "≤ 1.15"),
+    ("artstore add, 10 % changed", "raw read+blake3+sha256", "≤ 1.15"),
+    ("artstore add, 10 % changed", "restic backup, 10 % changed", "< 1"),
+    ("artstore add, 10 % changed", "dvc add, 10 % changed", "< 1"),
+    ("artstore checkout", "cp", ""),
+    ("artstore checkout", "cp, synced", ""),
+]
+
+
+def _ingest(found: dict) -> list[str]:
+    samples = found["samples"]
+    lines = [
+        f"## A model of {found['bytes'] / 1e9:.2f} GB in, and out again",
+        "",
+        "| what | seconds | GB/s | peak RSS, MiB |",
+        "|---|---|---|---|",
+    ]
+    for name, sample in samples.items():
+        speed = found["bytes"] / 1e9 / sample["seconds"]
+        lines.append(f"| {name} | {sample['seconds']:.2f} | {speed:.2f} | {sample['peak_rss'] / MIB:.0f} |")
+    lines += ["", "| ratio of seconds | to | figure | aim |", "|---|---|---|---|"]
+    for ours, theirs, aim in RATIOS:
+        if ours in samples and theirs in samples:
+            lines.append(f"| {ours} | {theirs} | {samples[ours]['seconds'] / samples[theirs]['seconds']:.2f} | {aim} |")
+    stored = ", ".join(f"{name} {nbytes / 1e9:.2f} GB" for name, nbytes in found["stored"].items())
+    return [*lines, "", f"Both models ({2 * found['bytes'] / 1e9:.2f} GB) take: {stored}.", ""]
+
+
+def _command(found: dict) -> list[str]:
+    lines = [
+        f"## The command, with {command.VERSIONS:,} versions and {command.BLOBS:,} blob rows in the catalog",
+        "",
+        "| what | seconds | times `python -c pass` | aim |",
+        "|---|---|---|---|",
+    ]
+    aims = {"artstore --help": "< 0.3 s", "artstore ls, 10,000 versions": "< 0.5 s"}
+    floor = found["samples"]["python -c pass"]["seconds"]
+    for name, sample in found["samples"].items():
+        lines.append(f"| {name} | {sample['seconds']:.3f} | {sample['seconds'] / floor:.1f} | {aims.get(name, '')} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
