@@ -9,8 +9,8 @@ digits and lengths in a hostile header cost nothing.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from types import MappingProxyType
-from typing import NamedTuple
 
 from artifactstore.core.errors import Invalid
 from artifactstore.core.formats.base import ByteSource, FileInfo, Region, TensorInfo
@@ -28,6 +28,7 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 )
 HEADER_LIMIT = 100_000_000
 MAX_DIMS = 64
+MAX_METADATA = 100_000
 
 _METADATA = "__metadata__"
 _FOREIGN = (
@@ -38,17 +39,18 @@ _FOREIGN = (
     (re.compile(rb"\s*<[!h]"), "a web page"),
 )
 
-_WS = r"[ \t\n\r]*"
+# Possessive wherever a repeat has no bound, so that no hostile header makes a match go back and try again.
+_WS = r"[ \t\n\r]*+"
 _INT = r"(?:0|[1-9][0-9]{0,19})"
-_TEXT = r'"([^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*)"'
-_LIST = rf"\[{_WS}((?:{_INT}(?:{_WS},{_WS}{_INT})*)?){_WS}\]"
+_TEXT = r'"([^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+)"'
+_LIST = rf"\[{_WS}((?:{_INT}(?:{_WS},{_WS}{_INT}){{0,{MAX_DIMS - 1}}})?){_WS}\]"
 _STRING = re.compile(_TEXT)
 _INTEGERS = re.compile(_LIST)
 _OPEN = re.compile(rf"\{{{_WS}")
 _CLOSE = re.compile(rf"{_WS}\}}")
-_COMMA = re.compile(rf"{_WS},{_WS}")
-_PADDING = re.compile(r" *\Z")
-_COLON = re.compile(rf"{_WS}:{_WS}")
+_PADDING = re.compile(r" *+\Z")
+_KEY = re.compile(rf"{_TEXT}{_WS}:{_WS}")
+_NEXT = re.compile(rf"{_WS}(?:,{_WS}|(\}}))")
 # A tensor as all known writers write it, in one match; any other order takes the slow way, to the same end.
 _TENSOR = re.compile(
     rf'\{{{_WS}"dtype"{_WS}:{_WS}"([A-Z0-9_]+)"{_WS},{_WS}"shape"{_WS}:{_WS}{_LIST}{_WS}'
@@ -56,28 +58,17 @@ _TENSOR = re.compile(
 )
 
 
-class _Entry(NamedTuple):
-    # begin and end first: entries sort by where their data lies, then by where they stand in the header
-    begin: int
-    end: int
-    at: int
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
 def parse(source: ByteSource, path: str) -> FileInfo:
     """Tensors in data-offset order, a region for each that is not empty; Invalid names file, byte and rule"""
     text = _read_header(source, path)
     scan = _Scan(text, path)
-    entries = sorted(scan.entries())
-    data = scan.byte(len(text))
-    _check_layout(entries, source.size - data, scan)
+    tensors = sorted(scan.tensors(), key=attrgetter("begin", "end"))
+    _check_layout(tensors, source.size, scan)
     return FileInfo(
         format="safetensors",
-        tensors=tuple(TensorInfo(e.name, e.dtype, e.shape, data + e.begin, data + e.end) for e in entries),
-        regions=tuple(Region(e.name, data + e.begin, data + e.end) for e in entries if e.begin < e.end),
-        metadata=MappingProxyType(scan.metadata or {}),
+        tensors=tuple(tensors),
+        regions=tuple(Region(t.name, t.begin, t.end) for t in tensors if t.begin < t.end),
+        metadata=MappingProxyType(scan.metadata),
     )
 
 
@@ -99,7 +90,7 @@ def write_header(tensors: Sequence[tuple[str, str, Sequence[int], int]], metadat
     except UnicodeEncodeError as e:
         raise Invalid("Metadata holds a lone surrogate; give valid text", code="safetensors", rule="utf-8") from e
     padded = text + b" " * (-len(text) % 8)
-    if len(padded) > HEADER_LIMIT or len(tensors) > MAX_TENSORS:
+    if len(padded) > HEADER_LIMIT or len(members) > MAX_TENSORS:
         raise Invalid("Too many tensors for one file; split it into shards", code="safetensors", rule="header-length")
     return len(padded).to_bytes(8, "little") + padded
 
@@ -108,6 +99,8 @@ def _check_new(name: str, dtype: str, shape: Sequence[int], nbytes: int, *, take
     fault = name_fault(name) or ("is reserved" if name == _METADATA else "occurs twice" if taken else None)
     if fault:
         raise Invalid(f"Tensor name {name!r:.80} {fault}; rename it", code="safetensors", rule="name", tensor=name)
+    if any(length < 0 for length in shape):
+        raise Invalid(f"Tensor {name!r:.80} has a negative length", code="safetensors", rule="shape", tensor=name)
     try:
         expected = _nbytes(dtype, shape)
     except Invalid as e:
@@ -160,22 +153,25 @@ def _invalid(path: str, offset: int, rule: str, what: str) -> Invalid:
     return Invalid(f"{path}: byte {offset}: {what}", code="safetensors", file=path, offset=offset, rule=rule)
 
 
-def _check_layout(entries: list[_Entry], available: int, scan: "_Scan") -> None:
+def _check_layout(tensors: list[TensorInfo], size: int, scan: "_Scan") -> None:
     """Tensors lie end to end and fill what follows the header: no two readers can see other bytes"""
-    position = 0
-    for entry in entries:
-        if entry.begin < position:
-            raise scan.refuse("overlap", f"tensor {entry.name!r:.80} overlaps the one before it", entry.at)
-        if entry.begin > position:
-            what = f"a hole of {entry.begin - position} bytes before tensor {entry.name!r:.80}"
-            raise scan.refuse("hole", what, entry.at)
-        position = entry.end
-        if position > available:
-            what = f"tensor {entry.name!r:.80} ends {position - available} bytes after the file; it is cut short"
-            raise scan.refuse("short", what, entry.at)
-    if position < available:
-        what = f"{available - position} bytes follow the last tensor"
-        raise _invalid(scan.path, scan.byte(len(scan.text)) + position, "trailing", what)
+    position = scan.data
+    for tensor in tensors:
+        fault = None
+        if tensor.begin < position:
+            fault = "overlap", f"tensor {tensor.name!r:.80} overlaps the one before it"
+        elif tensor.begin > position:
+            fault = "hole", f"a hole of {tensor.begin - position} bytes before tensor {tensor.name!r:.80}"
+        elif tensor.end > size:
+            fault = (
+                "short",
+                f"tensor {tensor.name!r:.80} ends {tensor.end - size} bytes after the file; it is cut short",
+            )
+        if fault:
+            raise scan.refuse(*fault, scan.places[tensor.name])
+        position = tensor.end
+    if position < size:
+        raise _invalid(scan.path, position, "trailing", f"{size - position} bytes follow the last tensor")
 
 
 class _Scan:
@@ -185,7 +181,9 @@ class _Scan:
         self.text = text
         self.path = path
         self.position = 0
-        self.metadata: dict[str, str] | None = None
+        self.data = self.byte(len(text))
+        self.places: dict[str, int] = {}
+        self.metadata: dict[str, str] = {}
 
     def byte(self, at: int) -> int:
         """Offset in the file of a character of the header"""
@@ -207,7 +205,7 @@ class _Scan:
         if not match:
             found = self.text[at : at + 20]
             raise self.refuse("json" if found[:1] == '"' else "string", f"{what} must be a string, found {found!r}")
-        return self._decoded(match.group(1), at)
+        return self._decoded(match[1], at)
 
     def _decoded(self, inner: str, at: int) -> str:
         if "\\" not in inner:
@@ -227,48 +225,43 @@ class _Scan:
             return
         while True:
             at = self.position
-            key = self.string(f"a key of {what}")
-            if not self.take(_COLON):
-                raise self.refuse("json", "':' is missing")
-            yield key, at
-            if self.take(_CLOSE):
-                return
-            if not self.take(_COMMA):
+            if not (key := self.take(_KEY)):
+                self.string(f"a key of {what}")
+                raise self.refuse("json", f"':' is missing after a key of {what}")
+            yield self._decoded(key[1], at), at
+            if not (following := self.take(_NEXT)):
                 raise self.refuse("json", f"',' or '}}' is missing in {what}")
+            if following[1]:
+                return
 
-    def entries(self) -> list[_Entry]:
+    def tensors(self) -> Iterator[TensorInfo]:
         """All tensors in header order; the metadata is kept aside"""
-        entries: list[_Entry] = []
-        names: set[str] = set()
         for name, at in self.members("the header"):
-            if name in names:
+            if name in self.places:
                 raise self.refuse("duplicate-name", f"duplicate tensor name {name!r:.80} (a name occurs once)", at)
-            names.add(name)
-            if name == _METADATA:
-                self.metadata = self._metadata()
-            elif len(entries) == MAX_TENSORS:
+            if len(self.places) == MAX_TENSORS:
                 raise self.refuse("count", f"more than {MAX_TENSORS} tensors", at)
+            self.places[name] = at
+            if name == _METADATA:
+                self._read_metadata()
             else:
-                entries.append(self._entry(name, at))
+                yield self._tensor(name, at)
         if not _PADDING.match(self.text, self.position):
             raise self.refuse("padding", "only spaces may follow the header's object")
-        return entries
 
-    def _metadata(self) -> dict[str, str]:
-        metadata: dict[str, str] = {}
+    def _read_metadata(self) -> None:
         for key, at in self.members(_METADATA):
-            if key in metadata:
+            if key in self.metadata:
                 raise self.refuse("duplicate-metadata", f"duplicate metadata key {key!r:.80}", at)
-            metadata[key] = self.string(f"metadata {key!r:.80}")
-        return metadata
+            if len(self.metadata) == MAX_METADATA:
+                raise self.refuse("count", f"more than {MAX_METADATA} metadata keys", at)
+            self.metadata[key] = self.string(f"metadata {key!r:.80}")
 
-    def _entry(self, name: str, at: int) -> _Entry:
+    def _tensor(self, name: str, at: int) -> TensorInfo:
         if fault := name_fault(name):
             raise self.refuse("name", f"tensor name {name!r:.80} {fault}", at)
-        match = self.take(_TENSOR)
-        if match:
-            dtype, lengths, first, last = match.groups()
-            shape, begin, end = _integers(lengths), int(first), int(last)
+        if match := self.take(_TENSOR):
+            dtype, shape, begin, end = match[1], _integers(match[2]), int(match[3]), int(match[4])
         else:
             dtype, shape, begin, end = self._fields(f"tensor {name!r:.80}")
         try:
@@ -282,7 +275,7 @@ class _Scan:
                 f"tensor {name!r:.80}, {dtype} of shape {list(shape)!s:.80}, takes {nbytes} bytes, found {end - begin}"
             )
             raise self.refuse("size", what, at)
-        return _Entry(begin, end, at, name, dtype, shape)
+        return TensorInfo(name, dtype, shape, self.data + begin, self.data + end)
 
     def _fields(self, what: str) -> tuple[str, tuple[int, ...], int, int]:
         dtype: str | None = None
@@ -308,7 +301,9 @@ class _Scan:
         match = self.take(_INTEGERS)
         if not match:
             found = self.text[self.position : self.position + 40]
-            raise self.refuse("integers", f"{what} must be a list of integers from 0 to 2^64-1, found {found!r}")
+            raise self.refuse(
+                "integers", f"{what} must be a list of at most {MAX_DIMS} integers from 0 to 2^64-1, found {found!r}"
+            )
         return _integers(match.group(1))
 
 
