@@ -19,6 +19,7 @@ from artifactstore.core.names import AliasName, ArtifactName, Reference
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.ops import annotate, checkout, describe, examine, ingest, repair, verify
+from artifactstore.ops.checkout import CheckoutPlan, CheckoutReport
 from artifactstore.session import Tags
 
 
@@ -166,13 +167,13 @@ class Store:
 
     def checkout(
         self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
-    ) -> checkout.CheckoutReport:
+    ) -> CheckoutReport:
         """Write a version's files to a folder, bit for bit; an interrupted one goes on where it ended"""
         return checkout.run(self.depot, self.plan_checkout(ref, dest, only=only, force=force))
 
     def plan_checkout(
         self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
-    ) -> checkout.CheckoutPlan:
+    ) -> CheckoutPlan:
         """Look at what `checkout` would write, changing nothing"""
         return checkout.plan(self.depot, self.resolve(ref), Path(dest), only=only, force=force)
 

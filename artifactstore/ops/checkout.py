@@ -17,6 +17,7 @@ from artifactstore.core.digest import Sha256
 from artifactstore.core.errors import Corrupt, Denied, Invalid, NoSpace, NotFound, Refused, StoreError, Unavailable
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import FileEntry, Manifest
+from artifactstore.core.names import SafePath
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
@@ -71,7 +72,8 @@ def plan(
         raise NotFound(f"No file of {version.ref} matches {', '.join(only)}", code="path")
     if dest.exists() and not dest.is_dir():
         raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
-    keep, write = [], []
+    keep: list[FileEntry] = []
+    write: list[FileEntry] = []
     for file in chosen:
         (keep if _is_there(file, dest / file.path, force=force) else write).append(file)
     return CheckoutPlan(version, manifest, dest, tuple(write), tuple(keep))
@@ -156,8 +158,8 @@ def _write(depot: Depot, plan: CheckoutPlan, parts: Sequence["_Part"]) -> None:
         _sync_folder(folder)
 
 
-def _by_file(pieces: Iterator[FilePiece]) -> Iterator[tuple[str, Iterator[FilePiece]]]:
-    return ((str(path), group) for path, group in groupby(pieces, key=lambda piece: piece.file.path))
+def _by_file(pieces: Iterator[FilePiece]) -> Iterator[tuple[SafePath, Iterator[FilePiece]]]:
+    return groupby(pieces, key=lambda piece: piece.file.path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, open_session
 
 _ATTEMPTS = 3
+_LARGEST_INDEX = 256 << 20
 _PHASE = re.compile(r"phase_[A-Za-z0-9._-]+")
 _DIGITS = re.compile(r"(\d+)")
 
@@ -143,23 +144,15 @@ def _examined(name: SafePath, local: Path) -> LocalFile:
 def _check_indexes(files: Sequence[LocalFile]) -> None:
     infos = {str(file.path): file.info for file in files}
     for file in files:
-        if not file.path.endswith(".index.json"):
+        if not index.is_index(file.path) or file.size > _LARGEST_INDEX:
             continue
         reading = file.open()
         try:
-            shards = index.parse(reading.read(0, file.size), str(file.local))
+            shards = index.parse(reading.read(0, file.size), file.path)
         finally:
             reading.abandon()
         if shards is not None:
-            folder = PurePosixPath(file.path).parent
-            beside = {
-                str(PurePosixPath(path).relative_to(folder)): i for path, i in infos.items() if _below(path, folder)
-            }
-            index.check(shards, beside)
-
-
-def _below(path: str, folder: PurePosixPath) -> bool:
-    return PurePosixPath(path).is_relative_to(folder)
+            index.check(shards, infos)
 
 
 def phases(folder: Path) -> list[tuple[str | None, list[Path]]]:

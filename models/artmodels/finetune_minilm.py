@@ -39,10 +39,10 @@ def main(store: str, folder: str, steps: int) -> None:
     state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
 
     manager = CheckpointManager({"storage_path": store, "run": "minilm-tuned", "best": "loss:min"})
-    first, parent = 1, "minilm@base"
+    first, parents = 1, ["minilm@base"]
     try:
         restored = manager.restore_checkpoint("minilm-tuned@latest", into=state)
-        first, parent = restored.step + 1, None
+        first, parents = restored.step + 1, []
         print(f"restored step {restored.step}, loss {restored.metrics['loss']:.4f}", flush=True)
     except NotFound:
         print("nothing to restore, starting from minilm@base", flush=True)
@@ -52,14 +52,14 @@ def main(store: str, folder: str, steps: int) -> None:
         scores = embed(model, left) @ embed(model, right).T / TEMPERATURE
         loss = functional.cross_entropy(scores, torch.arange(len(PAIRS)))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
         if step % 2 == 0:
             context = {"request_id": f"demo-step-{step}", "phase": "finetune", "step": step, "state": state}
-            context |= {"metrics": {"loss": loss.item()}} | ({"parent": parent} if parent else {})
+            context |= {"parent": parents.pop()} if parents else {}
+            context |= {"metrics": {"loss": loss.item()}}
             saved = manager.save_checkpoint(context)
-            parent = None
             print(f"step {step} loss {loss.item():.4f} saved as {saved.ref}", flush=True)
 
 

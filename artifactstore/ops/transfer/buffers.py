@@ -3,6 +3,7 @@
 import mmap
 import threading
 from collections import defaultdict
+from contextlib import suppress
 
 _SMALLEST = 4 << 20
 
@@ -76,9 +77,18 @@ class BufferPool:
             return True
         for kept in self._free.values():
             while kept and self._taken + size > self._budget:
-                self._taken -= len(area := kept.pop())
-                area.close()
+                area = kept.pop()
+                self._taken -= len(area)
+                # A view that is still about keeps its pages; they go with it.
+                with suppress(BufferError):
+                    area.close()
         return self._taken + size <= self._budget or self._taken == 0
+
+    def close(self) -> None:
+        """Free what nobody holds; what is still held is freed with its last holder"""
+        with self._changed:
+            self._budget = 0
+            self._has_room(0)
 
     def give_back(self, area: mmap.mmap) -> None:
         """Make the memory free for the next taker"""

@@ -107,6 +107,7 @@ class Upload:
             self.fail(error)
         for pool in (self._hashers, self._granter, self._writers):
             pool.shutdown(wait=True, cancel_futures=False)
+        self.pool.close()
 
     def fail(self, error: BaseException) -> None:
         """Note the first failure; what is under way ends without being written"""

@@ -1,0 +1,62 @@
+"""A forked child that dies at a named step, and what must hold afterwards"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from artifactstore.core.events import Event, Step
+
+Monitor = Callable[[Event], None]
+Action = Callable[[Monitor], str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a child said before it ended: its answer when it was acknowledged, and the steps it went through"""
+
+    answer: str | None
+    steps: list[str]
+    killed: bool
+
+
+def run(action: Action, *, die_at: int | None = None) -> Outcome:
+    """Run the action in a forked child that is killed when it reaches step number `die_at`"""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _child(action, die_at, writing)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        lines = [json.loads(line) for line in pipe]
+    _, status = os.waitpid(pid, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    failures = [line["failed"] for line in lines if "failed" in line]
+    if failures or not (killed or os.waitstatus_to_exitcode(status) == 0):
+        raise AssertionError(f"the child failed: {failures or status}")
+    answers = [line["answer"] for line in lines if "answer" in line]
+    return Outcome(answers[0] if answers else None, [line["step"] for line in lines if "step" in line], killed)
+
+
+def _child(action: Action, die_at: int | None, writing: int) -> None:
+    reached = 0
+
+    def tell(document: dict[str, str]) -> None:
+        os.write(writing, json.dumps(document).encode() + b"\n")
+
+    def monitor(event: Event) -> None:
+        nonlocal reached
+        if isinstance(event, Step):
+            tell({"step": event.name})
+            if reached == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+                signal.pause()
+            reached += 1
+
+    try:
+        tell({"answer": action(monitor)})
+    except BaseException as e:
+        tell({"failed": f"{type(e).__name__}: {e}"})
+        os._exit(1)
+    os._exit(0)
