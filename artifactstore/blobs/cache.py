@@ -76,9 +76,10 @@ class CachedReader:
         size = self._inner.size(key)
         if size > self._budget:
             return self._source.read(key, start, length)
+        wanted = check_span(key, size, start, length)
         data = self._source.read(key, 0, size)
         self._keep(_name(key), data)
-        return data[start : start + check_span(key, size, start, length)]
+        return data[start : start + wanted]
 
     def _keep(self, name: str, data: bytes) -> None:
         part = self._folder / f"{name}.{secrets.token_hex(4)}.part"

@@ -17,7 +17,7 @@ from artifactstore.core.settings import Settings
 # Places that show an object whole or not at all; a put to ftp or sftp can be seen half done (R3).
 OBJECT_STORES = {"s3", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"}
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
+_SCHEME = re.compile(r"([^/]*)://")
 # Schemes that are meant as such even without slashes; anything else with a colon in it may be the name of a folder.
 _NEVER_PATHS = {"data", "file", "ftp", "gopher", "http", "https", "mailto", "memory", *OBJECT_STORES}
 _S3_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -51,9 +51,9 @@ def open_blobs(url: str, settings: Settings) -> BlobStore:
     if not url or _CONTROL.search(url):
         raise _invalid("is empty or has control characters; name a folder or s3://bucket/prefix")
     found = _SCHEME.match(url)
-    if found is None or not (found[2] or found[1].lower() in _NEVER_PATHS):
+    scheme = (found[1] if found else url.partition(":")[0]).lower()
+    if found is None and not (":" in url and scheme in _NEVER_PATHS):
         return LocalBlobs(Path(url))
-    scheme = found[1].lower()
     if scheme == "file":
         return LocalBlobs(_file_path(_split(url)))
     if scheme == "memory":
@@ -61,7 +61,7 @@ def open_blobs(url: str, settings: Settings) -> BlobStore:
     if scheme in OBJECT_STORES:
         return _open_remote(scheme, _split(url), settings)
     known = ", ".join(f"{name}://" for name in ("file", "memory", *sorted(OBJECT_STORES)))
-    raise _invalid(f"has the scheme {scheme}, where none can lie; name a folder, or one of {known}", code="scheme")
+    raise _invalid(f"has the scheme {scheme:.40}, where none can lie; name a folder, or one of {known}", code="scheme")
 
 
 def _invalid(what: str, *, code: str = "url") -> Invalid:

@@ -69,6 +69,7 @@ class RemoteBlobs:
     def __init__(self, fs: AbstractFileSystem, root: str, url: str) -> None:
         self._fs = _without_retries(fs)
         self._pid = os.getpid()
+        self._before_fork: list[AbstractFileSystem] = []
         self._root = str(fs._strip_protocol(root)).rstrip("/")  # noqa: SLF001  # what every fsspec call does to a path
         self._url = url
 
@@ -89,7 +90,7 @@ class RemoteBlobs:
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """`length` bytes from `start`, to the end without a length; raise NotFound, Corrupt when it ends too early"""
-        check_start(key, start, length)
+        check_start(check_key(key), start, length)
         if not length:
             # Without knowing the size before, a short answer could not be told from a short object.
             length = check_span(key, self.size(key), start, length)
@@ -199,8 +200,10 @@ class RemoteBlobs:
 
     def _filesystem(self) -> AbstractFileSystem:
         if self._pid != os.getpid():
-            # The event loop of an async filesystem runs in a thread, and threads do not survive a fork.
+            # The event loop of an async filesystem runs in a thread, and threads do not survive a fork. The old one is
+            # kept: to finalize it here would unregister the sockets that the parent waits for.
             old = self._fs
+            self._before_fork.append(old)
             self._fs = _without_retries(type(old)(*old.storage_args, **old.storage_options, skip_instance_cache=True))
             self._pid = os.getpid()
         return self._fs
