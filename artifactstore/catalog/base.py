@@ -6,9 +6,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
-from artifactstore.core.digest import Digest
+from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.manifest import Manifest
-from artifactstore.core.names import AliasName, ArtifactName
+from artifactstore.core.names import AliasName, ArtifactName, SafePath
 
 Placement = Literal["live", "condemned", "deleting", "damaged"]
 
@@ -141,6 +141,25 @@ class LinkInfo:
     weight: float | None
     params: Mapping[str, object]
     declared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a version, without its bytes"""
+
+    path: SafePath
+    size: int
+    sha256: Sha256
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSummary:
+    """Tensors of one dtype in a version: how many, and their bytes"""
+
+    dtype: str
+    count: int
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""Connections: one pool per process id, and no SQLite connection ever crosses a fork"""
+
+import os
+import sqlite3
+import threading
+import weakref
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+
+from artifactstore.catalog.place import check_file
+from artifactstore.catalog.url import CatalogUrl
+from artifactstore.core.errors import Invalid, Unavailable
+
+BEGIN = "artifactstore_begin"
+
+
+class Engines:
+    """The engine of one catalog, made anew in a forked child, which never touches the one it inherited"""
+
+    def __init__(self, url: CatalogUrl, *, busy: timedelta, read_only: bool, create: bool) -> None:
+        self.url = url
+        self.read_only = read_only
+        self._busy = busy
+        self._create = create
+        self._immutable = False
+        self._running = 0
+        self._by_pid: dict[int, Engine] = {}
+        if url.file is not None:
+            check_file(url.file, network=url.network, create=create)
+            _sqlite_engines.add(self)
+
+    def engine(self) -> Engine:
+        """The engine of this process"""
+        with _gate:
+            engine = self._by_pid.get(os.getpid())
+            if engine is None:
+                engine = self._by_pid[os.getpid()] = self._sqlite() if self.url.file else _postgres(self.url)
+            return engine
+
+    def freeze(self) -> bool:
+        """From now on read as from a disk that nobody writes; False where that would be a guess or is so already"""
+        file = self.url.file
+        if file is None or not self.read_only or self._immutable or file.with_name(f"{file.name}-wal").exists():
+            return False
+        self._immutable = True
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Close the idle connections of this process; one in use closes when its transaction ends"""
+        engine = self._by_pid.pop(os.getpid(), None)
+        if engine is not None:
+            pool = engine.pool
+            engine.dispose()
+            self._running = pool.checkedout()
+
+    def forked(self) -> None:
+        """In a child: remember that another thread of the parent was in the middle of a transaction"""
+        if self._running and self.url.file is not None:
+            _torn.add(self.url.file)
+
+    def _sqlite(self) -> Engine:
+        if self.url.file in _torn:
+            raise Unavailable(
+                f"This process was forked in the middle of a transaction on {self.url.shown}; start it afresh",
+                code="forked",
+            )
+        engine = create_engine(
+            self.url.url, creator=self._connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True
+        )
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self.read_only else "rwc" if self._create else "rw"
+        uri = f"file:{quote(str(self.url.file))}?mode={mode}{'&immutable=1' * self._immutable}"
+        with _gate:
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=self._busy.total_seconds(), isolation_level=None, check_same_thread=False
+            )
+        # FULL: NORMAL lost acknowledged saves in power cuts. 64 MiB of cache hold the indexes of a million blobs
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", "cache_size=-65536"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+
+def _begin(connection: Connection) -> None:
+    statement = connection.get_execution_options()[BEGIN]
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+def _postgres(url: CatalogUrl) -> Engine:
+    try:
+        return create_engine(
+            url.url,
+            # the locks below need each statement to see what was committed when it began
+            isolation_level="READ COMMITTED",
+            hide_parameters=True,
+            max_overflow=-1,
+            use_native_hstore=False,
+            # pgbouncer hands every transaction another session: no prepared statements
+            connect_args={"prepare_threshold": None, "connect_timeout": 10},
+        )
+    except ModuleNotFoundError as e:
+        raise Invalid('A Postgres catalog needs psycopg: pip install "artifactstore[postgres]"', code="psycopg") from e
+
+
+# SQLite keeps its file locks per process and in memory. A child that inherits an open connection believes it holds
+# them, even on connections of its own: the parent's close then removed the WAL under it and commits were lost.
+_gate = threading.RLock()
+_sqlite_engines: "weakref.WeakSet[Engines]" = weakref.WeakSet()
+_torn: set[Path] = set()
+
+
+def _before_fork() -> None:
+    _gate.acquire()
+    for engines in list(_sqlite_engines):
+        engines.close()
+
+
+def _after_fork_in_child() -> None:
+    for engines in list(_sqlite_engines):
+        engines.forked()
+    _gate.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_gate.release, after_in_child=_after_fork_in_child)

@@ -1,0 +1,128 @@
+"""Opening a catalog: an existing one of the right store, or a new one"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from artifactstore.catalog.aliases import Aliases
+from artifactstore.catalog.blobs import BlobRows
+from artifactstore.catalog.journal import Journal
+from artifactstore.catalog.leases import Leases
+from artifactstore.catalog.notes import Notes
+from artifactstore.catalog.saves import Saves
+from artifactstore.catalog.sql import Database
+from artifactstore.catalog.tables import store
+from artifactstore.catalog.upgrade import check_schema, migrate, refuse_foreign, schema
+from artifactstore.catalog.usage import Usage
+from artifactstore.catalog.versions import Versions
+from artifactstore.core.errors import Conflict, Exists, NotFound
+from artifactstore.core.settings import Settings
+
+Identity = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """An opened catalog; `url` hides its password"""
+
+    url: str
+    store_id: str
+    catalog_id: str
+    read_only: bool
+    leases: Leases
+    saves: Saves
+    versions: Versions
+    aliases: Aliases
+    blobs: BlobRows
+    journal: Journal
+    notes: Notes
+    usage: Usage
+    database: Database = field(repr=False)
+
+    @classmethod
+    def over(cls, database: Database, identity: Identity) -> Self:
+        """The catalog in a database that holds one"""
+        return cls(
+            database.url.shown,
+            *identity,
+            read_only=database.read_only,
+            leases=Leases(database),
+            saves=Saves(database),
+            versions=Versions(database),
+            aliases=Aliases(database),
+            blobs=BlobRows(database),
+            journal=Journal(database),
+            notes=Notes(database),
+            usage=Usage(database),
+            database=database,
+        )
+
+    def close(self) -> None:
+        """Close the connections of this process"""
+        self.database.close()
+
+
+def create_catalog(url: str, *, store_id: str, catalog_id: str, settings: Settings) -> Catalog:
+    """A new catalog for a store, or the one it has; raise Exists when another store's is there"""
+    database = Database(url, settings, create=True)
+    try:
+        migrate(database)
+        found = database.write(lambda connection: _claim(connection, (store_id, catalog_id), database.now(connection)))
+        if found != (store_id, catalog_id):
+            raise Exists(
+                f"Catalog {database.url.shown} belongs to another store; give this one its own",
+                code="catalog",
+                store=found[0],
+            )
+    except BaseException:
+        database.close()
+        raise
+    return Catalog.over(database, found)
+
+
+def open_catalog(
+    url: str, *, store_id: str | None, catalog_id: str | None, settings: Settings, read_only: bool = False
+) -> Catalog:
+    """A catalog that exists; raise NotFound, Invalid when its schema is not ours, Conflict for that of another store"""
+    database = Database(url, settings, read_only=read_only)
+    try:
+        found = database.read(lambda connection: _identity(connection, database))
+        for what, expected, actual in zip(("store", "catalog"), (store_id, catalog_id), found, strict=True):
+            if expected is not None and expected != actual:
+                raise Conflict(
+                    f"Catalog {database.url.shown} belongs to another store ({what} {actual}, expected {expected})",
+                    code="catalog",
+                    expected=expected,
+                    actual=actual,
+                )
+        if not read_only:
+            # a copy made by VACUUM INTO has lost it
+            database.use_wal()
+    except BaseException:
+        database.close()
+        raise
+    return Catalog.over(database, found)
+
+
+def _identity(connection: Connection, database: Database) -> Identity:
+    found = schema(connection)
+    if found is None:
+        refuse_foreign(connection, database)
+    else:
+        check_schema(found, database)
+        row = connection.execute(sa.select(store.c.store_id, store.c.catalog_id)).first()
+        if row is not None:
+            return row.store_id, row.catalog_id
+    raise NotFound(f"No catalog at {database.url.shown}", code="catalog", catalog=database.url.shown)
+
+
+def _claim(connection: Connection, identity: Identity, at: int) -> Identity:
+    found = connection.execute(sa.select(store.c.store_id, store.c.catalog_id)).first()
+    if found is not None:
+        return found.store_id, found.catalog_id
+    store_id, catalog_id = identity
+    new = {"id": 1, "store_id": store_id, "catalog_id": catalog_id, "head_serial": 0, "head_txid": None, "created": at}
+    connection.execute(sa.insert(store), new)
+    return identity

@@ -1,0 +1,127 @@
+"""Version rows, and the VersionInfo made of them with aliases and metrics filled in for many at once"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from artifactstore.catalog.base import VersionInfo
+from artifactstore.catalog.batches import CHUNK
+from artifactstore.catalog.tables import alias, artifact, load, metric, version
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import NotFound
+from artifactstore.core.names import AliasName, ArtifactName
+
+_name = lru_cache(4096)(ArtifactName)
+_alias = lru_cache(4096)(AliasName)
+_NONE: MappingProxyType[str, float] = MappingProxyType({})
+
+
+def version_query() -> sa.Select[Any]:
+    """Active versions, as `to_infos` reads them"""
+    names = "id digest number created taken phase step epoch request_id license nbytes file_count formats tensor_count dtypes"
+    columns = (version.c[name] for name in names.split())
+    return (
+        sa.select(*columns, artifact.c.name, load.c.last_load)
+        .join_from(version, artifact, version.c.artifact_id == artifact.c.id)
+        .outerjoin(load, load.c.version_id == version.c.id)
+        .where(version.c.state == "active")
+    )
+
+
+def to_infos(connection: Connection, rows: Sequence[Row[Any]]) -> list[VersionInfo]:
+    """In the order of the rows"""
+    ids = [row.id for row in rows]
+    aliases: dict[int, list[AliasName]] = defaultdict(list)
+    for key, name in connection.execute(_about(sa.select(alias.c.version_id, alias.c.name), alias, ids)):
+        aliases[key].append(_alias(name))
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    columns = (metric.c.version_id, metric.c.name, metric.c.value)
+    for key, name, value in connection.execute(_about(sa.select(*columns), metric, ids)):
+        metrics[key][name] = math.nan if value is None else value
+    return [
+        _info(
+            row,
+            tuple(aliases[row.id]) if row.id in aliases else (),
+            MappingProxyType(metrics[row.id]) if row.id in metrics else _NONE,
+        )
+        for row in rows
+    ]
+
+
+def _about(query: sa.Select[Any], table: sa.Table, ids: Sequence[int]) -> sa.Select[Any]:
+    # of very many versions, all notes are read and those of others left aside
+    query = query.order_by(table.c.version_id, table.c.name)
+    return query.where(table.c.version_id.in_(ids)) if len(ids) <= CHUNK else query
+
+
+def _info(row: Row[Any], aliases: tuple[AliasName, ...], metrics: MappingProxyType[str, float]) -> VersionInfo:
+    (
+        _,
+        digest,
+        number,
+        created,
+        taken,
+        phase,
+        step,
+        epoch,
+        request_id,
+        license_name,
+        nbytes,
+        files,
+        formats,
+        tensors,
+        dtypes,
+        artifact_name,
+        last_load,
+    ) = row
+    return VersionInfo(
+        id=Digest(digest),
+        artifact=_name(artifact_name),
+        number=number,
+        created=created,
+        taken=taken,
+        phase=phase,
+        step=step,
+        epoch=epoch,
+        request_id=request_id,
+        license=license_name,
+        nbytes=nbytes,
+        files=files,
+        formats=_words(formats),
+        tensors=tensors,
+        dtypes=_words(dtypes),
+        last_load=last_load,
+        aliases=aliases,
+        metrics=metrics,
+    )
+
+
+@lru_cache(1024)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def select_infos(connection: Connection, *where: sa.ColumnElement[bool]) -> list[VersionInfo]:
+    """Active versions that meet the conditions, the newest commit first"""
+    query = version_query().where(*where).order_by(version.c.id.desc())
+    return to_infos(connection, connection.execute(query).all())
+
+
+def version_info(connection: Connection, row: int) -> VersionInfo:
+    """The version of a row"""
+    return select_infos(connection, version.c.id == row)[0]
+
+
+def active_row(connection: Connection, version_id: Digest) -> int:
+    """The row of a version; raise NotFound"""
+    query = sa.select(version.c.id).where(version.c.digest == version_id, version.c.state == "active")
+    row = connection.execute(query).scalar()
+    if row is None:
+        raise NotFound(f"No version {version_id}", code="version", version=str(version_id))
+    return row

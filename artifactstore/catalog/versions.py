@@ -1,0 +1,178 @@
+"""Versions: found by what a person typed, listed, searched, and what each holds"""
+
+import fnmatch
+from collections import defaultdict
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from artifactstore.catalog.base import StoredFile, LinkInfo, Place, TensorSummary, VersionInfo
+from artifactstore.catalog.batches import CHUNK, select_in, upsert
+from artifactstore.catalog.links import select_links
+from artifactstore.catalog.objects import place_query, to_place
+from artifactstore.catalog.resolve import resolve
+from artifactstore.catalog.search import matches
+from artifactstore.catalog.sql import Database
+from artifactstore.catalog.tables import artifact, blob, file, load, manifest, tensor_summary, version, version_blob
+from artifactstore.catalog.version_rows import active_row, select_infos, to_infos, version_info, version_query
+from artifactstore.core.digest import Digest, Sha256
+from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.names import Reference, SafePath
+
+# the method `list` would hide the type inside the class
+VersionInfos = list[VersionInfo]
+LinkInfos = list[LinkInfo]
+StoredFiles = list[StoredFile]
+TensorSummaries = list[TensorSummary]
+_SORTS: dict[str, sa.ColumnElement[object]] = {
+    "created": version.c.created,
+    "taken": version.c.taken,
+    "loaded": load.c.last_load,
+    "name": artifact.c.name,
+    "number": version.c.number,
+    "size": version.c.nbytes,
+    "files": version.c.file_count,
+    "tensors": version.c.tensor_count,
+    "step": version.c.step,
+    "epoch": version.c.epoch,
+}
+
+
+class Versions:
+    """Active versions; one that was retired is not found"""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def resolve(self, ref: Reference) -> VersionInfo:
+        """The one version a reference means; raise NotFound with close names, Invalid when it means several"""
+        return self._database.read(lambda connection: resolve(connection, ref))
+
+    def get(self, version_id: Digest) -> VersionInfo:
+        """By its id; raise NotFound"""
+        return self._database.read(lambda connection: version_info(connection, active_row(connection, version_id)))
+
+    def by_request(self, request_id: str, artifact_glob: str | None = None) -> VersionInfo | None:
+        """The newest version that carries a request id, of artifacts a pattern allows"""
+        found = self._database.read(lambda connection: select_infos(connection, version.c.request_id == request_id))
+        return next((one for one in found if fnmatch.fnmatchcase(one.artifact, artifact_glob or "*")), None)
+
+    def search(self, text: str) -> VersionInfos:
+        """Versions whose name, phase, request id, license, paths, metadata, aliases or digests hold the text"""
+        condition = matches(text)
+        return self._database.read(lambda connection: select_infos(connection, condition))
+
+    def files(self, version_id: Digest) -> StoredFiles:
+        """In their order"""
+        columns = (file.c.path, file.c.size, file.c.sha256, file.c.format)
+        query = sa.select(*columns).order_by(file.c.position)
+
+        def work(connection: Connection) -> StoredFiles:
+            rows = connection.execute(query.where(file.c.version_id == active_row(connection, version_id)))
+            return [StoredFile(SafePath(row.path), row.size, Sha256(row.sha256), row.format) for row in rows]
+
+        return self._database.read(work)
+
+    def tensors(self, version_id: Digest) -> TensorSummaries:
+        """Tensors by dtype, the most bytes first"""
+        columns = (tensor_summary.c.dtype, tensor_summary.c.count, tensor_summary.c.nbytes)
+        query = sa.select(*columns).order_by(tensor_summary.c.nbytes.desc(), tensor_summary.c.dtype)
+
+        def work(connection: Connection) -> TensorSummaries:
+            rows = connection.execute(query.where(tensor_summary.c.version_id == active_row(connection, version_id)))
+            return [TensorSummary(dtype, count, nbytes) for dtype, count, nbytes in rows]
+
+        return self._database.read(work)
+
+    def parents(self, version_id: Digest) -> LinkInfos:
+        """The links of a version, in their order"""
+        return self._database.read(
+            lambda connection: select_links(connection, child=active_row(connection, version_id))
+        )
+
+    def children(self, version_id: Digest) -> LinkInfos:
+        """The links that point at a version"""
+        return self._database.read(
+            lambda connection: select_links(connection, parent=active_row(connection, version_id))
+        )
+
+    def holding(self, sha256: Sha256) -> VersionInfos:
+        """Versions with a file of this content"""
+        has = version.c.id.in_(sa.select(file.c.version_id).where(file.c.sha256 == sha256))
+        return self._database.read(lambda connection: select_infos(connection, has))
+
+    def with_blobs(self, digests: Sequence[Digest]) -> dict[Digest, list[str]]:
+        """References of the versions that need each blob; a blob nobody needs is left out"""
+        query = sa.select(blob.c.digest, artifact.c.name, version.c.number).where(version.c.state == "active")
+        query = (
+            query.join_from(blob, version_blob)
+            .join(version, version.c.id == version_blob.c.version_id)
+            .join(artifact, artifact.c.id == version.c.artifact_id)
+            .order_by(artifact.c.name, version.c.number)
+        )
+
+        def work(connection: Connection) -> dict[Digest, list[str]]:
+            refs: dict[Digest, list[str]] = defaultdict(list)
+            for digest, name, number in select_in(connection, query, blob.c.digest, digests):
+                refs[Digest(digest)].append(f"{name}:{number}")
+            return dict(refs)
+
+        return self._database.read(work)
+
+    def ids_with_blob(self, digest: Digest) -> list[Digest]:
+        """Ids of the versions that need a blob, the oldest first"""
+        query = sa.select(version.c.digest).where(version.c.state == "active", blob.c.digest == digest)
+        query = query.join_from(version, version_blob).join(blob, blob.c.id == version_blob.c.blob_id)
+        rows = self._database.read(lambda connection: connection.execute(query.order_by(version.c.id)).all())
+        return [Digest(row.digest) for row in rows]
+
+    def manifest_place(self, version_id: Digest) -> Place:
+        """Where a version's manifest lies; raise NotFound"""
+        query = place_query(manifest).where(manifest.c.digest == version_id)
+        row = self._database.read(lambda connection: connection.execute(query).first())
+        if row is None:
+            raise NotFound(f"No version {version_id}", code="version", version=str(version_id))
+        return to_place(row)
+
+    def loaded(self, version_id: Digest, at: int) -> None:
+        """It was loaded at a moment, microseconds since 1970 UTC"""
+        self._database.write(
+            lambda connection: upsert(
+                connection, load, [{"version_id": active_row(connection, version_id), "last_load": at}]
+            )
+        )
+
+    def list(self, *, glob: str | None = None, sort: str = "created:desc", limit: int | None = None) -> VersionInfos:
+        """Versions of artifacts that match a pattern; raise Invalid for an unknown order
+
+        sort: created taken loaded name number size files tensors step epoch, `:asc` (as without) or `:desc`; what has
+        no such value comes last.
+        """
+        query = version_query().order_by(*_order(sort))
+        if limit is not None and limit < 0:
+            raise Invalid(f"A limit of {limit} versions makes no sense; give 1 or more", code="limit")
+
+        def work(connection: Connection) -> VersionInfos:
+            if glob is None:
+                return to_infos(connection, connection.execute(query.limit(limit)).all())
+            names = connection.execute(sa.select(artifact.c.id, artifact.c.name)).all()
+            keys = {key for key, name in names if fnmatch.fnmatchcase(name, glob)}
+            if len(keys) <= CHUNK:
+                some = query.where(version.c.artifact_id.in_(keys)).limit(limit)
+                return to_infos(connection, connection.execute(some).all())
+            rows = [row for row in connection.execute(query) if fnmatch.fnmatchcase(row.name, glob)]
+            return to_infos(connection, rows[:limit])
+
+        return self._database.read(work)
+
+
+def _order(sort: str) -> tuple[sa.ColumnElement[object], ...]:
+    key, _, direction = sort.partition(":")
+    if key not in _SORTS or direction not in {"", "asc", "desc"}:
+        raise Invalid(f"Cannot sort by {sort[:40]!r}; use one of {', '.join(_SORTS)}, with :asc or :desc", code="sort")
+    column = _SORTS[key]
+    # the commit's order settles ties
+    if direction == "desc":
+        return column.desc().nulls_last(), version.c.id.desc()
+    return column.asc().nulls_last(), version.c.id.asc()
