@@ -80,7 +80,7 @@ def make_folder(base: Path, folder: Path) -> list[Path]:
     """Make `folder` below `base`, which must exist; return the folders to sync for the new names"""
     touched = []
     for path in reversed([folder, *folder.parents]):
-        if path.is_relative_to(base) and not path.is_dir():
+        if base in path.parents and not path.is_dir():
             path.mkdir(exist_ok=True)
             touched.append(path.parent)
     return touched

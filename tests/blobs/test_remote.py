@@ -215,6 +215,16 @@ def test_a_tag_that_is_no_md5_of_the_bytes_is_settled_by_reading_back():
     assert store.read(key) == DATA
 
 
+def test_after_a_fork_the_file_system_is_made_anew():
+    store = odd(tag="tag")
+    [key] = put(store, DATA)
+    before = store._fs
+    store._pid = -1  # what a child finds
+    assert store.read(key) == DATA
+    assert store._fs is not before
+    assert store._fs.tag == "tag"
+
+
 def test_a_copy_that_is_not_whole_keeps_the_object_where_it_is():
     store = odd(copies=False)
     [key] = put(store, DATA)
