@@ -5,11 +5,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from artifactstore.catalog.artifacts import find_locked
+from artifactstore.catalog.artifacts import Locked, lock
 from artifactstore.catalog.base import AliasInfo
 from artifactstore.catalog.journal import Action, record
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import alias, alias_history, artifact, version
+from artifactstore.catalog.version_rows import active_row
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Conflict, Invalid, NotFound
 from artifactstore.core.names import AliasName, ArtifactName
@@ -35,9 +36,7 @@ class Aliases:
     def history(self, artifact_name: ArtifactName, name: AliasName) -> AliasInfos:
         """Every move, newest first; none when it never was"""
         query = _history().where(artifact.c.name == artifact_name, alias_history.c.name == name)
-        rows = self._database.read(
-            lambda connection: connection.execute(query.order_by(alias_history.c.generation.desc())).all()
-        )
+        rows = self._database.rows(query.order_by(alias_history.c.generation.desc()))
         return [_info(row) for row in rows]
 
     def set(
@@ -49,12 +48,12 @@ class Aliases:
         """
 
         def work(connection: Connection, at: int) -> tuple[AliasInfo, list[Action]]:
-            artifact_id = find_locked(connection, artifact_name)
-            row = _owned(connection, artifact_id, artifact_name, version_id)
-            generation = _generation(connection, artifact_id, name)
-            _check_expected(artifact_name, name, generation, expected)
-            moved = move(connection, artifact_id, artifact_name, name, (row, version_id), at)
-            return _now(connection, artifact_id, name), moved
+            line = lock(connection, artifact_name)
+            row = _owned(connection, line, version_id)
+            _check_expected(line, name, _generation(connection, line, name), expected)
+            moved = move(connection, line, name, (row, version_id), at)
+            here = _query().where(alias.c.artifact_id == line.row, alias.c.name == name)
+            return _info(connection.execute(here).one()), moved
 
         return record(self._database, work)[0]
 
@@ -62,15 +61,11 @@ class Aliases:
         """Take it away; raise NotFound. Its history stays"""
 
         def work(connection: Connection, at: int) -> tuple[AliasInfo, list[Action]]:
-            artifact_id = find_locked(connection, artifact_name)
-            gone = sa.delete(alias).where(alias.c.artifact_id == artifact_id, alias.c.name == name)
-            if connection.execute(gone).rowcount != 1:
+            line = lock(connection, artifact_name)
+            if connection.execute(sa.delete(alias).where(*_here(line, name))).rowcount != 1:
                 raise _missing(artifact_name, name)
-            generation = _generation(connection, artifact_id, name) + 1
-            _remember(connection, artifact_id, name, generation, None, at)
-            return AliasInfo(artifact_name, name, None, generation, at), [
-                _action(artifact_name, name, None, generation)
-            ]
+            removed = AliasInfo(artifact_name, name, None, _generation(connection, line, name) + 1, at)
+            return removed, [_remember(connection, line, removed, None)]
 
         return record(self._database, work)[0]
 
@@ -79,37 +74,31 @@ class Aliases:
         query = _query().order_by(artifact.c.name, alias.c.name)
         if artifact_name is not None:
             query = query.where(artifact.c.name == artifact_name)
-        return [_info(row) for row in self._database.read(lambda connection: connection.execute(query).all())]
+        return [_info(row) for row in self._database.rows(query)]
 
 
-def move(
-    connection: Connection,
-    artifact_id: int,
-    artifact_name: ArtifactName,
-    name: AliasName,
-    to: tuple[int, Digest],
-    at: int,
-) -> list[Action]:
-    """Point an alias at the version `to` (row, id), whose artifact is locked; nothing when it points there already"""
+def move(connection: Connection, line: Locked, name: AliasName, to: tuple[int, Digest], at: int) -> list[Action]:
+    """Point an alias at the version `to` (row, id) of its artifact; nothing when it points there already"""
     row, digest = to
-    here = (alias.c.artifact_id == artifact_id, alias.c.name == name)
-    current = connection.execute(sa.select(alias.c.version_id).where(*here)).scalar()
+    current = target(connection, line, name)
     if current == row:
         return []
-    generation = _generation(connection, artifact_id, name) + 1
+    moved = AliasInfo(line.name, name, digest, _generation(connection, line, name) + 1, at)
+    values = {"version_id": row, "generation": moved.generation}
     if current is None:
-        values = {"artifact_id": artifact_id, "name": name, "version_id": row, "generation": generation}
-        connection.execute(sa.insert(alias), values)
+        connection.execute(sa.insert(alias), {"artifact_id": line.row, "name": name, **values})
     else:
-        connection.execute(sa.update(alias).where(*here).values(version_id=row, generation=generation))
-    _remember(connection, artifact_id, name, generation, row, at)
-    return [_action(artifact_name, name, digest, generation)]
+        connection.execute(sa.update(alias).where(*_here(line, name)).values(values))
+    return [_remember(connection, line, moved, row)]
 
 
-def target(connection: Connection, artifact_id: int, name: AliasName) -> int | None:
+def target(connection: Connection, line: Locked, name: AliasName) -> int | None:
     """The row of the version an alias points at"""
-    here = (alias.c.artifact_id == artifact_id, alias.c.name == name)
-    return connection.execute(sa.select(alias.c.version_id).where(*here)).scalar()
+    return connection.execute(sa.select(alias.c.version_id).where(*_here(line, name))).scalar()
+
+
+def _here(line: Locked, name: AliasName) -> tuple[sa.ColumnElement[bool], ...]:
+    return alias.c.artifact_id == line.row, alias.c.name == name
 
 
 def _query() -> sa.Select[Any]:
@@ -139,53 +128,40 @@ def _info(row: sa.Row[Any]) -> AliasInfo:
     return AliasInfo(ArtifactName(row.artifact), AliasName(row.name), points, row.generation, row.at)
 
 
-def _now(connection: Connection, artifact_id: int, name: AliasName) -> AliasInfo:
-    query = _query().where(alias.c.artifact_id == artifact_id, alias.c.name == name)
-    return _info(connection.execute(query).one())
-
-
-def _owned(connection: Connection, artifact_id: int | None, artifact_name: ArtifactName, version_id: Digest) -> int:
-    query = sa.select(version.c.id, version.c.artifact_id)
-    row = connection.execute(query.where(version.c.digest == version_id, version.c.state == "active")).first()
-    if row is None:
-        raise NotFound(f"No version {version_id}", code="version", version=str(version_id))
-    if row.artifact_id != artifact_id:
+def _owned(connection: Connection, line: Locked, version_id: Digest) -> int:
+    row = active_row(connection, version_id)
+    owner = sa.select(version.c.artifact_id).where(version.c.id == row)
+    if connection.execute(owner).scalar() != line.row:
         raise Invalid(
-            f"Version {str(version_id)[:12]} belongs to another artifact than {artifact_name}", code="alias-artifact"
+            f"Version {str(version_id)[:12]} belongs to another artifact than {line.name}", code="alias-artifact"
         )
-    return row.id
+    return row
 
 
-def _generation(connection: Connection, artifact_id: int | None, name: AliasName) -> int:
-    here = (alias_history.c.artifact_id == artifact_id, alias_history.c.name == name)
+def _generation(connection: Connection, line: Locked, name: AliasName) -> int:
+    here = (alias_history.c.artifact_id == line.row, alias_history.c.name == name)
     return connection.execute(sa.select(sa.func.max(alias_history.c.generation)).where(*here)).scalar() or 0
 
 
-def _check_expected(artifact_name: ArtifactName, name: AliasName, actual: int, expected: int | None) -> None:
+def _check_expected(line: Locked, name: AliasName, actual: int, expected: int | None) -> None:
     if expected is not None and expected != actual:
         raise Conflict(
-            f"{artifact_name}@{name} was moved meanwhile: generation {actual}, expected {expected}; look and try again",
+            f"{line.name}@{name} was moved meanwhile: generation {actual}, expected {expected}; look and try again",
             code="alias",
             expected=expected,
             actual=actual,
         )
 
 
-def _remember(
-    connection: Connection, artifact_id: int | None, name: AliasName, generation: int, row: int | None, at: int
-) -> None:
-    moved = {"artifact_id": artifact_id, "name": name, "generation": generation, "version_id": row, "at": at}
-    connection.execute(sa.insert(alias_history), moved)
-
-
-def _action(artifact_name: ArtifactName, name: AliasName, to: Digest | None, generation: int) -> Action:
-    points = None if to is None else str(to)
+def _remember(connection: Connection, line: Locked, moved: AliasInfo, row: int | None) -> Action:
+    entry = {"artifact_id": line.row, "name": moved.name, "generation": moved.generation}
+    connection.execute(sa.insert(alias_history), {**entry, "version_id": row, "at": moved.at})
     return {
         "do": "alias",
-        "artifact": str(artifact_name),
-        "alias": str(name),
-        "version": points,
-        "generation": generation,
+        "artifact": str(moved.artifact),
+        "alias": str(moved.name),
+        "version": None if moved.version is None else str(moved.version),
+        "generation": moved.generation,
     }
 
 

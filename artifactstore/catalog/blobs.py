@@ -47,9 +47,9 @@ class BlobRows:
 
     def totals(self) -> tuple[int, int]:
         """How many blobs are live, and their bytes at rest"""
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(blob.c.stored_size), 0))
-        found = self._database.read(lambda connection: connection.execute(query.where(blob.c.state == "live")).one())
-        return found[0], int(found[1])
+        count, nbytes = sa.func.count().label("blobs"), sa.func.coalesce(sa.func.sum(blob.c.stored_size), 0)
+        (found,) = self._database.rows(sa.select(count, nbytes.label("nbytes")).where(blob.c.state == "live"))
+        return found.blobs, int(found.nbytes)
 
     def damage(self, places: Sequence[Place]) -> int:
         """Quarantine: these exact incarnations count as absent from now on; the journal's serial"""
@@ -80,8 +80,7 @@ class BlobRows:
         query = place_query(table).where(table.c.state.in_(_HELD)).order_by(table.c.id).limit(batch)
         last = 0
         while True:
-            after = query.where(table.c.id > last)
-            rows = self._database.read(lambda connection, after=after: connection.execute(after).all())
+            rows = self._database.rows(query.where(table.c.id > last))
             yield from map(to_place, rows)
             if len(rows) < batch:
                 return
@@ -99,11 +98,10 @@ class BlobRows:
         query = place_query(blob).where(blob.c.state.in_(_HELD)).order_by(blob.c.id)
         step = min(batch, CHUNK)
         for start in range(0, len(keys), step):
-            some = query.where(blob.c.id.in_(keys[start : start + step]))
-            yield from map(to_place, self._database.read(lambda connection, some=some: connection.execute(some).all()))
+            yield from map(to_place, self._database.rows(query.where(blob.c.id.in_(keys[start : start + step]))))
 
     def _damage(self, table: Table, what: str, places: Iterable[Place]) -> int:
-        def work(connection: Connection, at: int) -> tuple[None, list[Action]]:
+        def work(connection: Connection, _at: int) -> tuple[None, list[Action]]:
             hit = [[str(place.digest), place.inc] for place in places if _set_damaged(connection, table, place)]
             return None, [{"do": "damaged", what: hit}] if hit else []
 
@@ -112,7 +110,7 @@ class BlobRows:
 
     def _in_quarantine(self, table: Table) -> list[Place]:
         query = place_query(table).where(table.c.state == "damaged").order_by(table.c.id)
-        return [to_place(row) for row in self._database.read(lambda connection: connection.execute(query).all())]
+        return [to_place(row) for row in self._database.rows(query)]
 
 
 def _set_damaged(connection: Connection, table: Table, place: Place) -> bool:

@@ -26,7 +26,7 @@ class Engines:
         self._busy = busy
         self._create = create
         self._immutable = False
-        self._running = 0
+        self._running = False
         self._by_pid: dict[int, Engine] = {}
         if url.file is not None:
             check_file(url.file, network=url.network, create=create)
@@ -55,7 +55,7 @@ class Engines:
         if engine is not None:
             pool = engine.pool
             engine.dispose()
-            self._running = pool.checkedout()
+            self._running = isinstance(pool, QueuePool) and pool.checkedout() > 0
 
     def forked(self) -> None:
         """In a child: remember that another thread of the parent was in the middle of a transaction"""

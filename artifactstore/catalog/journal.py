@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import rfc8785
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from artifactstore.catalog.base import JournalRecord
 from artifactstore.catalog.batches import chunks
@@ -52,7 +52,7 @@ class Journal:
         self._database.write(work)
 
     def _records(self, query: sa.Select[Any]) -> list[JournalRecord]:
-        rows = self._database.read(lambda connection: connection.execute(query).all())
+        rows = self._database.rows(query)
         return [JournalRecord(row.serial, row.txid, bytes(row.body)) for row in rows]
 
 
@@ -61,27 +61,28 @@ def knows(connection: Connection, txid: str) -> bool:
     return connection.execute(sa.select(journal.c.serial).where(journal.c.txid == txid)).first() is not None
 
 
-def lock_head(connection: Connection) -> Row[Any]:
-    """The head of the chain, held until commit: from here on writers take turns, so keep what follows short"""
-    return connection.execute(sa.select(store).with_for_update()).one()
+def lock_head(connection: Connection) -> tuple[int, str | None, str]:
+    """(serial, txid, catalog id), held until commit: from here on writers take turns, so keep what follows short"""
+    head = connection.execute(sa.select(store).with_for_update()).one()
+    return head.head_serial, head.head_txid, head.catalog_id
 
 
 def append(connection: Connection, txid: str, actions: Sequence[Action], at: int) -> int:
     """Add the record of this transaction, as its last statements; its serial, gapless"""
-    head = lock_head(connection)
-    serial = head.head_serial + 1
+    last, previous, catalog_id = lock_head(connection)
+    serial = last + 1
     body = rfc8785.dumps(
         {
             "format": FORMAT,
-            "catalog": head.catalog_id,
+            "catalog": catalog_id,
             "serial": serial,
             "txid": txid,
-            "previous": head.head_txid,
+            "previous": previous,
             "at": at,
             "actions": [dict(action) for action in actions],
         }
     )
-    row = {"serial": serial, "txid": txid, "previous": head.head_txid, "at": at, "body": body, "exported": False}
+    row = {"serial": serial, "txid": txid, "previous": previous, "at": at, "body": body, "exported": False}
     connection.execute(sa.insert(journal), row)
     connection.execute(sa.update(store).values(head_serial=serial, head_txid=txid))
     return serial
@@ -94,13 +95,13 @@ def record(
 
     Without actions nothing is written down and the serial is that of the head.
     """
-    txid = secrets.token_hex(8)
+    txid = secrets.token_hex(16)
 
     def both(connection: Connection) -> tuple[T, int]:
         at = database.now(connection)
         result, actions = work(connection, at)
         if not actions:
-            return result, lock_head(connection).head_serial
+            return result, lock_head(connection)[0]
         return result, append(connection, txid, actions, at)
 
     def settle() -> bool:

@@ -9,9 +9,10 @@ from artifactstore.catalog.base import Grant, LeaseInfo
 from artifactstore.catalog.batches import insert_new
 from artifactstore.catalog.objects import PRESENT, find
 from artifactstore.catalog.sql import Database
-from artifactstore.catalog.tables import blob, lease, lease_hold, lease_pin, manifest, version
+from artifactstore.catalog.tables import blob, lease, lease_hold, lease_pin, manifest
+from artifactstore.catalog.version_rows import active_row
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Exists, LeaseLost, NotFound
+from artifactstore.core.errors import Exists, LeaseLost
 
 _FORGET = 7 * 86_400_000_000
 
@@ -28,8 +29,8 @@ class Leases:
         def work(connection: Connection) -> None:
             ours = {"id": lease_id, "host": host, "pid": pid, "kind": kind, "state": "active"}
             insert_new(connection, lease, [{**ours, "expires_at": self._end(connection)}])
-            found = connection.execute(sa.select(lease).where(lease.c.id == lease_id)).one()
-            if {name: found._mapping[name] for name in ours} != ours:
+            found = connection.execute(sa.select(lease).where(lease.c.id == lease_id)).mappings().one()
+            if {name: found[name] for name in ours} != ours:
                 raise Exists(f"Lease {lease_id} was used before", code="lease", lease=lease_id)
 
         self._database.write(work)
@@ -61,7 +62,7 @@ class Leases:
     def active(self) -> list[LeaseInfo]:
         """Everybody at work, the longest to run first"""
         query = sa.select(lease).where(lease.c.state == "active").order_by(lease.c.expires_at.desc(), lease.c.id)
-        rows = self._database.read(lambda connection: connection.execute(query).all())
+        rows = self._database.rows(query)
         return [LeaseInfo(row.id, row.host, row.pid, row.kind, row.state, row.expires_at) for row in rows]
 
     def pin(self, lease_id: str, wanted: Sequence[tuple[Digest, str]]) -> list[Grant]:
@@ -76,15 +77,13 @@ class Leases:
         return self._pin(lease_id, manifest, wanted)
 
     def hold(self, lease_id: str, version_id: Digest) -> None:
-        """A version must stay while it is read; raise LeaseLost when the lease has ended, NotFound without the version"""
+        """A version must stay while it is read; raise NotFound, LeaseLost when the lease has ended"""
 
         def work(connection: Connection) -> None:
             fence(connection, lease_id)
-            query = sa.select(version.c.id).where(version.c.digest == version_id, version.c.state == "active")
-            row = connection.execute(query).scalar()
-            if row is None:
-                raise NotFound(f"No version {version_id}", code="version", version=str(version_id))
-            insert_new(connection, lease_hold, [{"lease_id": lease_id, "version_id": row}])
+            insert_new(
+                connection, lease_hold, [{"lease_id": lease_id, "version_id": active_row(connection, version_id)}]
+            )
 
         self._database.write(work)
 

@@ -19,6 +19,8 @@ from artifactstore.core.names import check_label
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# canonical JSON holds integers below 2^53
+_LAST = datetime(2255, 1, 1, tzinfo=UTC)
 
 
 class Notes:
@@ -40,11 +42,9 @@ class Notes:
         record(self._database, work)
 
     def pin(self, version_id: Digest, why: str, until: datetime | None = None) -> PinInfo:
-        """The version must stay, for a reason, for ever or until an aware moment; the same reason again moves the end"""
+        """It must stay for a reason, for ever or until an aware moment; the same reason again moves the end"""
         check_label(why, "reason")
-        if until is not None and until.tzinfo is None:
-            raise Invalid("The end of a pin needs a time zone", code="until")
-        end = None if until is None else (until - _EPOCH) // _MICROSECOND
+        end = None if until is None else _microseconds(until)
 
         def work(connection: Connection, at: int) -> tuple[PinInfo, list[Action]]:
             row = active_row(connection, version_id)
@@ -57,14 +57,10 @@ class Notes:
     def unpin(self, version_id: Digest, why: str | None = None) -> int:
         """Take away the pin with this reason, or all of the version; how many. Raise NotFound without any"""
 
-        def work(connection: Connection, at: int) -> tuple[int, list[Action]]:
+        def work(connection: Connection, _at: int) -> tuple[int, list[Action]]:
             row = active_row(connection, version_id)
-            mine = (
-                version_pin.c.version_id == row
-                if why is None
-                else sa.and_(version_pin.c.version_id == row, version_pin.c.why == why)
-            )
-            count = connection.execute(sa.delete(version_pin).where(mine)).rowcount
+            gone = sa.delete(version_pin).where(version_pin.c.version_id == row)
+            count = connection.execute(gone if why is None else gone.where(version_pin.c.why == why)).rowcount
             if not count:
                 raise NotFound(f"Version {str(version_id)[:12]} has no such pin", code="pin", version=str(version_id))
             return count, [{"do": "unpin", "id": str(version_id), "why": why}]
@@ -77,8 +73,16 @@ class Notes:
         query = query.join_from(version_pin, version).order_by(version_pin.c.at, version_pin.c.why)
         if version_id is not None:
             query = query.where(version.c.digest == version_id)
-        rows = self._database.read(lambda connection: connection.execute(query).all())
+        rows = self._database.rows(query)
         return [PinInfo(Digest(row.digest), row.why, row.at, _moment(row.until)) for row in rows]
+
+
+def _microseconds(moment: datetime) -> int:
+    if moment.tzinfo is None or moment > _LAST:
+        raise Invalid(
+            f"A pin ends at a time with a zone, {_LAST.year} at the latest; without one it stays", code="until"
+        )
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _moment(microseconds: int | None) -> datetime | None:
@@ -88,7 +92,7 @@ def _moment(microseconds: int | None) -> datetime | None:
 def write_metrics(
     connection: Connection, row: int, version_id: Digest, metrics: Mapping[str, float], at: int
 ) -> list[Action]:
-    """Set metrics of a version's row. NaN is NULL in the rows, and what JSON has no number for is text in the journal"""
+    """Set metrics of a version. NaN is NULL in its rows; what JSON has no number for is text in the journal"""
     if not metrics:
         return []
     values = {check_label(name, "metric name"): float(value) for name, value in sorted(metrics.items())}

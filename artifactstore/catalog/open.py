@@ -1,5 +1,7 @@
 """Opening a catalog: an existing one of the right store, or a new one"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -67,18 +69,11 @@ class Catalog:
 def create_catalog(url: str, *, store_id: str, catalog_id: str, settings: Settings) -> Catalog:
     """A new catalog for a store, or the one it has; raise Exists when another store's is there"""
     database = Database(url, settings, create=True)
-    try:
+    with _closed_on_error(database):
         migrate(database)
-        found = database.write(lambda connection: _claim(connection, (store_id, catalog_id), database.now(connection)))
-        if found != (store_id, catalog_id):
-            raise Exists(
-                f"Catalog {database.url.shown} belongs to another store; give this one its own",
-                code="catalog",
-                store=found[0],
-            )
-    except BaseException:
-        database.close()
-        raise
+        wanted = (store_id, catalog_id)
+        found = database.write(lambda connection: _claim(connection, wanted, database.now(connection)))
+        _check_new(found, wanted, database)
     return Catalog.over(database, found)
 
 
@@ -87,23 +82,42 @@ def open_catalog(
 ) -> Catalog:
     """A catalog that exists; raise NotFound, Invalid when its schema is not ours, Conflict for that of another store"""
     database = Database(url, settings, read_only=read_only)
-    try:
+    with _closed_on_error(database):
         found = database.read(lambda connection: _identity(connection, database))
-        for what, expected, actual in zip(("store", "catalog"), (store_id, catalog_id), found, strict=True):
-            if expected is not None and expected != actual:
-                raise Conflict(
-                    f"Catalog {database.url.shown} belongs to another store ({what} {actual}, expected {expected})",
-                    code="catalog",
-                    expected=expected,
-                    actual=actual,
-                )
+        _check_same(found, (store_id, catalog_id), database)
         if not read_only:
             # a copy made by VACUUM INTO has lost it
             database.use_wal()
+    return Catalog.over(database, found)
+
+
+@contextmanager
+def _closed_on_error(database: Database) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         database.close()
         raise
-    return Catalog.over(database, found)
+
+
+def _check_new(found: Identity, wanted: Identity, database: Database) -> None:
+    if found != wanted:
+        raise Exists(
+            f"Catalog {database.url.shown} belongs to another store; give this one its own",
+            code="catalog",
+            store=found[0],
+        )
+
+
+def _check_same(found: Identity, wanted: tuple[str | None, str | None], database: Database) -> None:
+    for what, expected, actual in zip(("store", "catalog"), wanted, found, strict=True):
+        if expected not in {None, actual}:
+            raise Conflict(
+                f"Catalog {database.url.shown} belongs to another store ({what} {actual}, expected {expected})",
+                code="catalog",
+                expected=expected,
+                actual=actual,
+            )
 
 
 def _identity(connection: Connection, database: Database) -> Identity:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -18,9 +19,11 @@ _SHOWN = 5
 
 def resolve(connection: Connection, ref: Reference) -> VersionInfo:
     """Raise NotFound with close names, Invalid when several versions are meant"""
-    rows = dict.fromkeys(row for query in _readings(ref) for row in connection.execute(query).scalars())
+    rows: dict[int, None] = dict.fromkeys(
+        row for query in _readings(ref) for row in connection.execute(query).scalars().all()
+    )
     if len(rows) > 1:
-        found = select_infos(connection, version.c.id.in_(list(rows)[: _SHOWN + 1]))
+        found = select_infos(connection, version.c.id.in_(rows))
         names = [f"{one.ref} ({str(one.id)[:12]})" for one in found[:_SHOWN]]
         more = ", …" if len(rows) > _SHOWN else ""
         raise Invalid(
@@ -30,7 +33,8 @@ def resolve(connection: Connection, ref: Reference) -> VersionInfo:
         )
     if not rows:
         raise _missing(connection, ref)
-    return version_info(connection, next(iter(rows)))
+    (row,) = rows
+    return version_info(connection, row)
 
 
 def prefix_range(prefix: str) -> tuple[bytes, bytes]:
@@ -38,7 +42,7 @@ def prefix_range(prefix: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(prefix.ljust(64, "0")), bytes.fromhex(prefix.ljust(64, "f"))
 
 
-def _readings(ref: Reference) -> Iterator[sa.Select[tuple[int]]]:
+def _readings(ref: Reference) -> Iterator[sa.Select[Any]]:
     query = sa.select(version.c.id).where(_ACTIVE)
     # a request id may look like anything else
     yield _newest(query.where(version.c.request_id == ref.text))
@@ -56,7 +60,7 @@ def _readings(ref: Reference) -> Iterator[sa.Select[tuple[int]]]:
         yield query.where(version.c.number == ref.number)
 
 
-def _newest(query: sa.Select[tuple[int]]) -> sa.Select[tuple[int]]:
+def _newest(query: sa.Select[Any]) -> sa.Select[Any]:
     return query.order_by(version.c.id.desc()).limit(1)
 
 

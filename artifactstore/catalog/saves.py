@@ -1,5 +1,6 @@
 """Saves: transaction D, all or nothing, and what it takes to know whether it happened"""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from artifactstore.catalog.aliases import move, target
-from artifactstore.catalog.artifacts import ensure_locked
+from artifactstore.catalog.artifacts import Locked, ensure
 from artifactstore.catalog.base import Best, Committed, Draft, Written
 from artifactstore.catalog.batches import insert_new
 from artifactstore.catalog.journal import Action, append, knows, lock_head
@@ -50,7 +51,7 @@ class Saves:
             blobs = settle(connection, blob, written)
             rows = settle(connection, manifest, manifests, ".json")
             if not any(each.how == "set" for each in (*blobs, *rows)):
-                return lock_head(connection).head_serial
+                return lock_head(connection)[0]
             return append(connection, txid, [_heal(blobs, rows)], self._database.now(connection))
 
         return self._database.write(work, settle=lambda: self._settled(lease_id, txid))
@@ -86,7 +87,7 @@ def _check(draft: Draft) -> None:
 def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     _end(connection, draft.lease)
     document = draft.manifest
-    artifact_id = ensure_locked(connection, document.artifact)
+    line = ensure(connection, document.artifact)
     known = connection.execute(sa.select(version.c.id, version.c.state).where(version.c.digest == document.id)).first()
     blobs = settle(connection, blob, draft.blobs)
     rows = settle(connection, manifest, [draft.manifest_object], ".json")
@@ -94,18 +95,19 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     actions: list[Action] = []
     if existed and any(each.how == "set" for each in (*blobs, *rows)):
         actions.append(_heal(blobs, rows))
-    row = known.id if known is not None else _insert(connection, draft, artifact_id)
+    row = known.id if known is not None else _insert(connection, draft, line)
     if not existed:
         _hold(connection, row, blobs)
         number = sa.select(version.c.number).where(version.c.id == row)
         actions.append(_version(draft, connection.execute(number).scalar_one(), blobs, rows[0]))
     actions += write_metrics(connection, row, document.id, draft.metrics, at)
-    actions += _move_aliases(connection, draft, artifact_id, row, at)
-    head = lock_head(connection)
+    actions += _move_aliases(connection, draft, line, row, at)
+    serial = lock_head(connection)[0]
     if known is None:
         # under the head's lock, so that of a child and its parent the later commit sees the earlier one
         bind_links(connection, row, document)
-    serial = append(connection, draft.txid, actions, at) if actions else head.head_serial
+    if actions:
+        serial = append(connection, draft.txid, actions, at)
     return Committed(
         version=version_info(connection, row),
         serial=serial,
@@ -115,14 +117,14 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     )
 
 
-def _insert(connection: Connection, draft: Draft, artifact_id: int) -> int:
-    last = sa.select(sa.func.max(version.c.number)).where(version.c.artifact_id == artifact_id)
+def _insert(connection: Connection, draft: Draft, line: Locked) -> int:
+    last = sa.select(sa.func.max(version.c.number)).where(version.c.artifact_id == line.row)
     number = (connection.execute(last).scalar() or 0) + 1
     document = draft.manifest
     summary = _summary(document)
     values = {
         "digest": document.id,
-        "artifact_id": artifact_id,
+        "artifact_id": line.row,
         "number": number,
         "created": document.created,
         "taken": draft.taken,
@@ -141,8 +143,9 @@ def _insert(connection: Connection, draft: Draft, artifact_id: int) -> int:
     }
     key = connection.execute(sa.insert(version), values).inserted_primary_key
     assert key is not None
-    _describe(connection, key[0], document, summary)
-    return key[0]
+    row: int = key[0]
+    _describe(connection, row, document, summary)
+    return row
 
 
 def _summary(document: Manifest) -> dict[str, tuple[int, int]]:
@@ -183,32 +186,22 @@ def _hold(connection: Connection, row: int, blobs: Sequence[Settled]) -> None:
     insert_new(connection, version_blob, sorted(rows, key=lambda held: held["blob_id"]))
 
 
-def _move_aliases(connection: Connection, draft: Draft, artifact_id: int, row: int, at: int) -> list[Action]:
-    names = [*draft.aliases, *(best.alias for best in draft.best if _beats(connection, draft, best, artifact_id, row))]
+def _move_aliases(connection: Connection, draft: Draft, line: Locked, row: int, at: int) -> list[Action]:
+    names = [*draft.aliases, *(best.alias for best in draft.best if _beats(connection, draft, best, line))]
     to = (row, draft.manifest.id)
-    return [
-        action
-        for name in dict.fromkeys(names)
-        for action in move(connection, artifact_id, draft.manifest.artifact, name, to, at)
-    ]
+    return [action for name in dict.fromkeys(names) for action in move(connection, line, name, to, at)]
 
 
-def _beats(connection: Connection, draft: Draft, best: Best, artifact_id: int, row: int) -> bool:
+def _beats(connection: Connection, draft: Draft, best: Best, line: Locked) -> bool:
     ours = draft.metrics.get(best.metric)
-    if ours is None or not _finite(ours):
+    if ours is None or not math.isfinite(ours):
         return False
-    holder = target(connection, artifact_id, best.alias)
-    if holder is None or holder == row:
-        return True
+    holder = target(connection, line, best.alias)
     query = sa.select(metric.c.value).where(metric.c.version_id == holder, metric.c.name == best.metric)
-    theirs = connection.execute(query).scalar()
-    if theirs is None or not _finite(theirs):
+    theirs: float | None = connection.execute(query).scalar()
+    if theirs is None or not math.isfinite(theirs):
         return True
     return ours < theirs if best.mode == "min" else ours > theirs
-
-
-def _finite(value: float) -> bool:
-    return abs(value) < float("inf")
 
 
 def _version(draft: Draft, number: int, blobs: Sequence[Settled], document: Settled) -> Action:

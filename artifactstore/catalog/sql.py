@@ -3,13 +3,13 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, Select
 from sqlalchemy.exc import DBAPIError
 
 from artifactstore.catalog.engine import BEGIN, Engines
@@ -49,6 +49,10 @@ class Database:
 
         return self._again(once)
 
+    def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of one query"""
+        return self.read(lambda connection: connection.execute(query).all())
+
     def write(
         self,
         work: Callable[[Connection], T],
@@ -56,7 +60,7 @@ class Database:
         exclusive: bool = False,
         settle: Callable[[], bool] | None = None,
     ) -> T:
-        """The result of `work`, committed; `exclusive` runs beside no other writer (collector, undo, quarantine, repack)
+        """The result of `work`, committed; `exclusive` (collect, undo, quarantine, repack) runs beside no other writer
 
         settle finds out whether a COMMIT that raised did commit; without it `work` must be harmless to run twice.
         Raises Denied on a catalog opened to be read.

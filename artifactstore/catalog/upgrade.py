@@ -49,7 +49,7 @@ def schema(connection: Connection) -> str | None:
     """The schema of a catalog, None where there is none"""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
 
 
 def check_schema(found: str | None, database: Database) -> None:

@@ -18,7 +18,7 @@ _SECRET_KEYS = frozenset({"password", "sslpassword"})
 
 @dataclass(frozen=True, slots=True)
 class CatalogUrl:
-    """Where a catalog is: the `file` of SQLite, or a Postgres server. network: its owner allows a network file system"""
+    """Where a catalog is: an SQLite `file`, or a Postgres server. network: it may lie on a network file system"""
 
     shown: str
     url: URL = field(repr=False)

@@ -19,15 +19,17 @@ from artifactstore.core.names import AliasName, ArtifactName
 
 _name = lru_cache(4096)(ArtifactName)
 _alias = lru_cache(4096)(AliasName)
+_COLUMNS = (
+    *("id", "digest", "number", "created", "taken", "phase", "step", "epoch", "request_id", "license"),
+    *("nbytes", "file_count", "formats", "tensor_count", "dtypes"),
+)
 _NONE: MappingProxyType[str, float] = MappingProxyType({})
 
 
 def version_query() -> sa.Select[Any]:
     """Active versions, as `to_infos` reads them"""
-    names = "id digest number created taken phase step epoch request_id license nbytes file_count formats tensor_count dtypes"
-    columns = (version.c[name] for name in names.split())
     return (
-        sa.select(*columns, artifact.c.name, load.c.last_load)
+        sa.select(*(version.c[name] for name in _COLUMNS), artifact.c.name, load.c.last_load)
         .join_from(version, artifact, version.c.artifact_id == artifact.c.id)
         .outerjoin(load, load.c.version_id == version.c.id)
         .where(version.c.state == "active")
@@ -61,42 +63,23 @@ def _about(query: sa.Select[Any], table: sa.Table, ids: Sequence[int]) -> sa.Sel
 
 
 def _info(row: Row[Any], aliases: tuple[AliasName, ...], metrics: MappingProxyType[str, float]) -> VersionInfo:
-    (
-        _,
-        digest,
-        number,
-        created,
-        taken,
-        phase,
-        step,
-        epoch,
-        request_id,
-        license_name,
-        nbytes,
-        files,
-        formats,
-        tensors,
-        dtypes,
-        artifact_name,
-        last_load,
-    ) = row
     return VersionInfo(
-        id=Digest(digest),
-        artifact=_name(artifact_name),
-        number=number,
-        created=created,
-        taken=taken,
-        phase=phase,
-        step=step,
-        epoch=epoch,
-        request_id=request_id,
-        license=license_name,
-        nbytes=nbytes,
-        files=files,
-        formats=_words(formats),
-        tensors=tensors,
-        dtypes=_words(dtypes),
-        last_load=last_load,
+        id=Digest(row.digest),
+        artifact=_name(row.name),
+        number=row.number,
+        created=row.created,
+        taken=row.taken,
+        phase=row.phase,
+        step=row.step,
+        epoch=row.epoch,
+        request_id=row.request_id,
+        license=row.license,
+        nbytes=row.nbytes,
+        files=row.file_count,
+        formats=_words(row.formats),
+        tensors=row.tensor_count,
+        dtypes=_words(row.dtypes),
+        last_load=row.last_load,
         aliases=aliases,
         metrics=metrics,
     )
@@ -121,7 +104,7 @@ def version_info(connection: Connection, row: int) -> VersionInfo:
 def active_row(connection: Connection, version_id: Digest) -> int:
     """The row of a version; raise NotFound"""
     query = sa.select(version.c.id).where(version.c.digest == version_id, version.c.state == "active")
-    row = connection.execute(query).scalar()
+    row: int | None = connection.execute(query).scalar()
     if row is None:
         raise NotFound(f"No version {version_id}", code="version", version=str(version_id))
     return row

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from artifactstore.catalog.base import StoredFile, LinkInfo, Place, TensorSummary, VersionInfo
+from artifactstore.catalog.base import LinkInfo, Place, StoredFile, TensorSummary, VersionInfo
 from artifactstore.catalog.batches import CHUNK, select_in, upsert
 from artifactstore.catalog.links import select_links
 from artifactstore.catalog.objects import place_query, to_place
@@ -114,8 +114,8 @@ class Versions:
 
         def work(connection: Connection) -> dict[Digest, list[str]]:
             refs: dict[Digest, list[str]] = defaultdict(list)
-            for digest, name, number in select_in(connection, query, blob.c.digest, digests):
-                refs[Digest(digest)].append(f"{name}:{number}")
+            for row in select_in(connection, query, blob.c.digest, digests):
+                refs[Digest(row.digest)].append(f"{row.name}:{row.number}")
             return dict(refs)
 
         return self._database.read(work)
@@ -124,7 +124,7 @@ class Versions:
         """Ids of the versions that need a blob, the oldest first"""
         query = sa.select(version.c.digest).where(version.c.state == "active", blob.c.digest == digest)
         query = query.join_from(version, version_blob).join(blob, blob.c.id == version_blob.c.blob_id)
-        rows = self._database.read(lambda connection: connection.execute(query.order_by(version.c.id)).all())
+        rows = self._database.rows(query.order_by(version.c.id))
         return [Digest(row.digest) for row in rows]
 
     def manifest_place(self, version_id: Digest) -> Place:

@@ -232,19 +232,20 @@ CREATE TABLE version_pin (
 # A version can never name a blob whose removal is decided or whose bytes are bad (R2, R7)
 GUARDS = {
     "sqlite": [
-        f"""
-        CREATE TRIGGER version_blob_{event.lower()} BEFORE {event} ON version_blob
+        Template("""
+        CREATE TRIGGER version_blob_$event BEFORE $event ON version_blob
         WHEN (SELECT state FROM blob WHERE id = NEW.blob_id) IN ('deleting', 'damaged')
         BEGIN SELECT RAISE(ABORT, 'version_blob names a deleting or damaged blob'); END
-        """
-        for event in ("INSERT", "UPDATE")
+        """).substitute(event=event)
+        for event in ("insert", "update")
     ],
     "postgresql": [
         """
         CREATE FUNCTION version_blob_guard() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
           IF (SELECT state FROM blob WHERE id = NEW.blob_id) IN ('deleting', 'damaged') THEN
-            RAISE EXCEPTION 'version_blob names a deleting or damaged blob' USING ERRCODE = 'integrity_constraint_violation';
+            RAISE EXCEPTION 'version_blob names a deleting or damaged blob'
+              USING ERRCODE = 'integrity_constraint_violation';
           END IF;
           RETURN NEW;
         END $$
