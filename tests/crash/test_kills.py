@@ -30,7 +30,7 @@ def sources(folder: Path, seed: int) -> Path:
     """A small model whose first tensor never changes, and a text beside it"""
     folder.mkdir(parents=True, exist_ok=True)
     changing = np.random.default_rng(seed).integers(0, 255, 5 * MIB, dtype=np.uint8)
-    save_file({"frozen": np.arange(5 * MIB // 4, dtype=np.int32), "w": changing}, folder / "model.safetensors")
+    save_file({"frozen": np.arange(MIB, dtype=np.int32), "w": changing}, folder / "model.safetensors")
     (folder / "config.json").write_text(f'{{"seed": {seed}}}')
     return folder
 
@@ -58,12 +58,12 @@ def assert_no_leftovers(place: Place) -> None:
         assert depot.catalog.leases.active() == []
 
 
-def every_step(action) -> range:
-    """Run it once whole; the numbers of the steps it went through"""
+def every_step(action) -> list[tuple[int, harness.Point]]:
+    """Run it once whole; the points it went through, numbered"""
     outcome = harness.run(action)
     assert outcome.answer is not None
     assert len(outcome.steps) > 1
-    return range(len(outcome.steps))
+    return list(enumerate(harness.points(outcome)))
 
 
 def add(place: Place, folder: Path):
@@ -75,10 +75,9 @@ def add(place: Place, folder: Path):
 
 
 def test_add(place, tmp_path):
-    numbers = every_step(add(place, sources(tmp_path / "in", 10_000)))
-    for number in numbers:
+    for number, point in every_step(add(place, sources(tmp_path / "in", 10_000))):
         folder = sources(tmp_path / f"in{number}", number)
-        outcome = harness.run(add(place, folder), die_at=number)
+        outcome = harness.run(add(place, folder), die_at=point)
         assert outcome.killed
         known = {outcome.answer: folder} if outcome.answer else {}
         assert_whole(place, known, tmp_path / f"out{number}")
@@ -97,9 +96,8 @@ def test_save_checkpoint(place):
 
         return action
 
-    numbers = every_step(save(10_000))
-    for number in numbers:
-        outcome = harness.run(save(number), die_at=number)
+    for number, point in every_step(save(10_000)):
+        outcome = harness.run(save(number), die_at=point)
         assert outcome.killed
         answers = [answer for answer in (outcome.answer, harness.run(save(number)).answer) if answer]
         with place.open() as depot, CheckpointManager(store=Store(depot)) as manager:
@@ -124,11 +122,11 @@ def test_alias_set(place, tmp_path):
 
         return action
 
-    for number in every_step(move(refs[0])):
+    for number, point in every_step(move(refs[0])):
         before = refs[number % 2]
         harness.run(move(before))
         wanted = refs[(number + 1) % 2]
-        outcome = harness.run(move(wanted), die_at=number)
+        outcome = harness.run(move(wanted), die_at=point)
         assert outcome.killed
         with place.open() as depot:
             found = depot.catalog.versions.resolve(Reference.parse("model@prod")).ref
@@ -151,9 +149,9 @@ def test_checkout(place, tmp_path):
 
         return action
 
-    for number in every_step(write(tmp_path / "whole")):
+    for number, point in every_step(write(tmp_path / "whole")):
         target = tmp_path / f"out{number}"
-        assert harness.run(write(target), die_at=number).killed
+        assert harness.run(write(target), die_at=point).killed
         for path in hashes(target):
             assert hashes(target)[path] == hashes(folder)[path]
         harness.run(write(target))
@@ -181,9 +179,9 @@ def test_repair(place, tmp_path):
             assert verify.run(depot, verify.plan(depot)).damaged
 
     damage()
-    for number in every_step(mend):
+    for number, point in every_step(mend):
         damage()
-        assert harness.run(mend, die_at=number).killed
+        assert harness.run(mend, die_at=point).killed
         harness.run(mend)
         assert_whole(place, {ref: folder}, tmp_path / f"out{number}")
         assert_no_leftovers(place)

@@ -24,6 +24,14 @@ def data(seed: int) -> bytes:
     return hashlib.shake_256(bytes([seed])).digest(seed * 40_000)
 
 
+STEPS = [
+    (f"save.{step}.{side}", turn)
+    for step in ("lease", "pin", "write", "publish", "manifest", "manifest-write", "commit", "drop")
+    for side in ("before", "after")
+    for turn in (0, 1)
+]
+
+
 class StoreMachine(RuleBasedStateMachine):
     versions = Bundle("versions")
 
@@ -76,7 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
             manager.save_checkpoint(context)
         self.states[f"r{seed}"] = seed
 
-    @rule(target=versions, name=NAMES, contents=CONTENTS, step=st.integers(0, 40))
+    @rule(target=versions, name=NAMES, contents=CONTENTS, step=st.sampled_from(STEPS))
     def crash_while_adding(self, name, contents, step):
         folder, files = self.written(contents)
 

@@ -1,0 +1,185 @@
+"""Taking files in: what becomes of them, and what is refused"""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from artifactstore.core.errors import Invalid, NoSpace, NotFound
+from artifactstore.core.settings import Settings
+from artifactstore.ops import ingest
+from artifactstore.store import Store
+from tests.ops.trees import contents
+
+
+def test_a_folder_comes_back_bit_for_bit(any_store, model, tmp_path):
+    report = any_store.add([model], name="org/m", aliases=["prod"], metrics={"loss": 0.5}, license="mit")
+    assert report.read_bytes == sum(map(len, contents(model).values()))
+    any_store.checkout("org/m@prod", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(model)
+    shown = any_store.show("org/m:1")
+    assert shown["metrics"] == {"loss": 0.5}
+    assert shown["license"] == "mit"
+    assert shown["created"] == "2023-11-14T22:13:20Z"
+    assert [file["path"] for file in shown["files"]] == sorted(contents(model))
+
+
+def test_adding_the_same_files_twice_gives_the_version_that_is_there(any_store, model):
+    first = any_store.add([model], name="m")
+    second = any_store.add([model], name="m")
+    assert second.committed.existed
+    assert second.committed.version.id == first.committed.version.id
+    assert second.new_bytes == 0
+    assert len(any_store.ls()) == 1
+
+
+def test_an_unchanged_tensor_costs_no_bytes(store, tmp_path):
+    random = np.random.default_rng(1)
+    tensors = {f"w{n}": random.integers(0, 255, 5 << 20, dtype=np.uint8) for n in range(4)}
+    save_file(tensors, tmp_path / "m.safetensors")
+    store.add([tmp_path / "m.safetensors"], name="m")
+    tensors["w2"] = tensors["w2"][::-1].copy()
+    save_file(tensors, tmp_path / "m.safetensors")
+    assert store.add([tmp_path / "m.safetensors"], name="m").new_bytes == 5 << 20
+
+
+def test_a_single_file_keeps_its_name_and_several_folders_theirs(store, model, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    store.add([model / "config.json"], name="one")
+    store.add([model, other], name="two")
+    assert [file["path"] for file in store.show("one")["files"]] == ["config.json"]
+    assert {"model/config.json", "other/config.json"} <= {file["path"] for file in store.show("two")["files"]}
+
+
+def test_phases_become_versions_in_their_order(store, tmp_path):
+    folder = tmp_path / "checkpoints"
+    for phase in ("phase_10", "phase_2", "phase_0"):
+        (folder / phase).mkdir(parents=True)
+        (folder / phase / "model.bin").write_text(phase)
+    (folder / "latest.pt").write_text("phase_10")
+    store.add_phases(folder, name="run")
+    versions = sorted(store.ls("run"), key=lambda version: version.number)
+    assert [version.phase for version in versions] == ["phase_0", "phase_2", "phase_10", None]
+    assert store.resolve("run@latest").number == 4
+    with pytest.raises(Invalid, match="no folders named phase_"):
+        store.add_phases(folder / "phase_0", name="run")
+
+
+def test_links_that_stay_inside_are_read_and_git_and_the_store_are_left_out(tmp_path):
+    folder = tmp_path / "work"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git/HEAD").write_text("ref")
+    (folder / "real.txt").write_text("content")
+    (folder / "link.txt").symlink_to("real.txt")
+    with Store.init(str(folder / ".artstore")) as store:
+        store.add([folder], name="m")
+        assert [file["path"] for file in store.show("m")["files"]] == ["link.txt", "real.txt"]
+
+
+def bad_trees():
+    def leaving(root: Path):
+        (root.parent / "secret").write_text("x")
+        (root / "link").symlink_to(root.parent / "secret")
+
+    def dangling(root: Path):
+        (root / "link").symlink_to("nowhere")
+
+    def folder_link(root: Path):
+        (root / "loop").symlink_to(root)
+
+    def fifo(root: Path):
+        os.mkfifo(root / "pipe")
+
+    def listening(root: Path):
+        with socket.socket(socket.AF_UNIX) as bound:
+            os.chdir(root)
+            bound.bind("socket")
+
+    def cases(root: Path):
+        (root / "Model.bin").write_text("a")
+        (root / "model.bin").write_text("b")
+
+    def forms(root: Path):
+        (root / "caf\u00e9").write_text("a")
+        (root / "cafe\u0301").write_text("b")
+
+    def device_name(root: Path):
+        (root / "nul.txt").write_text("a")
+
+    def not_unicode(root: Path):
+        (root / os.fsdecode(b"bad\xff")).write_text("a")
+
+    def pickle_named_safetensors(root: Path):
+        (root / "m.safetensors").write_bytes(b"\x80\x04K\x01.")
+
+    def missing_shard(root: Path):
+        index = {"metadata": {}, "weight_map": {"w": "model-00001-of-00002.safetensors"}}
+        (root / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    found = [leaving, dangling, folder_link, fifo, listening, cases, forms, device_name, not_unicode]
+    return [*found, pickle_named_safetensors, missing_shard]
+
+
+@pytest.mark.parametrize("spoil", bad_trees(), ids=lambda spoil: spoil.__name__)
+def test_what_cannot_be_stored_is_refused_with_nothing_changed(store, tmp_path, monkeypatch, spoil):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "good.txt").write_text("fine")
+    spoil(root)
+    with pytest.raises(Invalid) as refusal:
+        store.add([root], name="m")
+    assert "\n" not in refusal.value.message
+    assert store.ls() == []
+    assert store.status()["blobs"] == 0
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-x", "a//b", "con", "x\n"])
+def test_bad_names_are_refused(store, model, name):
+    with pytest.raises(Invalid):
+        store.add([model], name=name)
+
+
+def test_missing_paths_and_empty_folders(store, tmp_path):
+    with pytest.raises(NotFound, match="No such file or folder"):
+        store.add([tmp_path / "nothing"], name="m")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Invalid, match="No files"):
+        store.add([tmp_path / "empty"], name="m")
+    with pytest.raises(Invalid, match="not a regular file"):
+        store.add([Path("/dev/null")], name="m")
+
+
+def test_out_of_space_is_found_before_the_work(tmp_path):
+    sparse = tmp_path / "huge.bin"
+    with sparse.open("wb") as file:
+        file.truncate(1 << 50)
+    with Store.init(str(tmp_path / "store"), settings=Settings()) as store:
+        with pytest.raises(NoSpace, match="are free|free at"):
+            store.add([sparse], name="m")
+        assert store.depot.blobs.owners() == []
+
+
+def test_a_plan_tells_what_it_would_do_and_a_changed_file_is_noticed(store, model):
+    plan = store.plan_add([model], name="m")
+    document = json.loads(json.dumps(plan.to_json()))
+    assert document["logical_bytes"] == plan.nbytes
+    (model / "config.json").write_text("{}")
+    with pytest.raises(Invalid, match="changed while it was being read"):
+        ingest.run(store.depot, plan)
+    assert store.ls() == []
+
+
+def test_links_to_parents(store, model):
+    store.add([model / "config.json"], name="base")
+    parents = [store.link("base", "finetune", 0.5), store.link("hf://org/base@main", "merge")]
+    store.add([model / "data.bin"], name="child", parents=parents)
+    here, elsewhere = store.show("child")["parents"]
+    assert (here["relation"], here["weight"], here["ref"]) == ("finetune", 0.5, "base:1")
+    assert (elsewhere["relation"], elsewhere["id"], elsewhere["ref"]) == ("merge", None, "hf://org/base@main")
