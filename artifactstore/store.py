@@ -142,12 +142,23 @@ class Store:
 
         The last version gets the alias `latest`. Raise Invalid when the folder has no phases.
         """
-        phases = ingest.phases(Path(folder))
-        if not phases:
+        plans = self.plan_phases(folder, name=name, license=license)
+        if not plans:
             raise Invalid(f"{folder} has no folders named phase_…", code="layout", path=str(folder))
+        return [ingest.run(self.depot, plan) for plan in plans]
+
+    def plan_phases(
+        self,
+        folder: str | PathLike[str],
+        *,
+        name: str,
+        license: str | None = None,  # noqa: A002  # the field's own word
+    ) -> list[ingest.IngestPlan]:
+        """Look at what `add_phases` would take in, changing nothing; empty when the folder has no phases"""
+        phases = ingest.phases(Path(folder))
         plans = [self._phase_plan(paths, phase, name, license) for phase, paths in phases]
-        last = dataclasses.replace(plans[-1], tags=Tags(aliases=(AliasName("latest"),)))
-        return [ingest.run(self.depot, plan) for plan in (*plans[:-1], last)]
+        tags = Tags(aliases=(AliasName("latest"),))
+        return [*plans[:-1], *(dataclasses.replace(plan, tags=tags) for plan in plans[-1:])]
 
     def _phase_plan(
         self,
