@@ -16,6 +16,7 @@ from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import JournalRecord
 from artifactstore.catalog.open import Catalog, create_catalog, open_catalog
+from artifactstore.catalog.upgrade import upgrade
 from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
@@ -273,3 +274,20 @@ def open_depot(
         read_only=read_only,
     )
     return Depot(blobs, rows, info, settings, monitor, clock, read_only)
+
+
+def upgrade_catalog(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:
+    """Bring the catalog of a store to the schema of this release; the schema it then has
+
+    Raise NoStore, NotFound when the catalog is gone, Conflict when it belongs to another store.
+    """
+    settings = settings or Settings()
+    blobs = open_blobs(url, settings)
+    info = read_info(blobs)
+    place = _catalog_url(blobs, catalog)
+    try:
+        open_catalog(place, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings).close()
+    except Invalid as e:
+        if e.code != "invalid.schema-old":
+            raise
+    return upgrade(place, settings)

@@ -54,6 +54,11 @@ class Store:
         """Open a store that exists; raise NoStore"""
         return cls(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
 
+    @staticmethod
+    def catalog_upgrade(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:
+        """Bring the catalog of a store to the schema of this release; the schema it then has"""
+        return depots.upgrade_catalog(url, catalog, settings=settings)
+
     def __enter__(self) -> Self:
         return self
 
