@@ -1,0 +1,76 @@
+"""Catalogs for the tests of this room: copies of one that is made once per kind of database"""
+
+import secrets
+import shutil
+
+import psycopg
+import pytest
+
+from artifactstore.catalog.open import create_catalog, open_catalog
+from artifactstore.catalog.url import sqlite_url
+from artifactstore.core.settings import Settings
+
+TEMPLATE = "catalog_template"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    file = tmp_path_factory.mktemp("template") / "catalog.sqlite"
+    create_catalog(sqlite_url(file), store_id="store", catalog_id="catalog", settings=Settings()).close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server):
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    url = f"{postgres_server.rpartition('/')[0]}/{TEMPLATE}"
+    create_catalog(url, store_id="store", catalog_id="catalog", settings=Settings()).close()
+    return postgres_server
+
+
+@pytest.fixture
+def sqlite_catalog_url(tmp_path, sqlite_template):
+    file = tmp_path / "catalog.sqlite"
+    shutil.copyfile(sqlite_template, file)
+    return sqlite_url(file)
+
+
+@pytest.fixture
+def postgres_catalog_url(postgres_template):
+    name = f"c{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_template, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        yield f"{postgres_template.rpartition('/')[0]}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request):
+    """A catalog of the store `store`, once on each kind of database"""
+    return request.getfixturevalue(f"{request.param}_catalog_url")
+
+
+def opened(url, **changed):
+    return open_catalog(url, store_id="store", catalog_id="catalog", settings=Settings(**changed))
+
+
+@pytest.fixture
+def catalog(url):
+    catalog = opened(url)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def sqlite_catalog(sqlite_catalog_url):
+    catalog = opened(sqlite_catalog_url)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def postgres_catalog(postgres_catalog_url):
+    catalog = opened(postgres_catalog_url)
+    yield catalog
+    catalog.close()
