@@ -225,9 +225,7 @@ class Store:
     def _ids(self, refs: Sequence[str]) -> list[Digest] | None:
         return [self.resolve(ref).id for ref in refs] or None
 
-    def list(
-        self, glob: str | None = None, *, sort: str = "created:desc", limit: int | None = None
-    ) -> list[VersionInfo]:
+    def ls(self, glob: str | None = None, *, sort: str = "created:desc", limit: int | None = None) -> list[VersionInfo]:
         """Versions whose artifact name matches the glob"""
         return self.depot.catalog.versions.list(glob=glob, sort=sort, limit=limit)
 

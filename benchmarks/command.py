@@ -48,7 +48,7 @@ def _version(number: int, now: int) -> dict[str, object]:
     return {
         "id": number + 1, "digest": number.to_bytes(32, "little"), "artifact_id": number % 100 + 1,
         "number": number // 100 + 1, "created": now - number * 1_000_000, "taken": now, "phase": "train",
-        "step": number, "nbytes": 409_600, "file_count": 1, "tensor_count": 0, "formats": "[]", "dtypes": "[]",
+        "step": number, "nbytes": 409_600, "file_count": 1, "tensor_count": 0, "formats": "other", "dtypes": "",
         "metadata": "{}", "state": "active",
     }  # fmt: skip
 

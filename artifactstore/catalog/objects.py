@@ -57,7 +57,9 @@ def settle(connection: Connection, table: Table, written: Sequence[Written], suf
         connection.execute(sa.update(table).where(table.c.id.in_(chunk)).values(state="live", condemned_at=None))
     insert_new(connection, table, [{"digest": each.grant.digest, **_values(each)} for each in absent])
     if gone:
-        ours = sa.update(table).where(table.c.digest == sa.bindparam("of"), table.c.state.in_(GONE))
+        # executemany takes no IN
+        is_gone = sa.or_(*(table.c.state == state for state in GONE))
+        ours = sa.update(table).where(table.c.digest == sa.bindparam("of"), is_gone)
         connection.execute(ours, [{"of": each.grant.digest, **_values(each)} for each in gone])
     # another saver may have been first with the same digest: what the rows say now is what counts
     mine = {each.grant.digest for each in (*absent, *gone)}

@@ -61,6 +61,10 @@ class Catalog:
             database=database,
         )
 
+    def now(self) -> int:
+        """The database's clock, microseconds since 1970 UTC"""
+        return self.database.read(self.database.now)
+
     def close(self) -> None:
         """Close the connections of this process"""
         self.database.close()

@@ -1,8 +1,10 @@
 """Versions: found by what a person typed, listed, searched, and what each holds"""
 
 import fnmatch
+import json
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -73,6 +75,16 @@ class Versions:
             return [StoredFile(SafePath(row.path), row.size, Sha256(row.sha256), row.format) for row in rows]
 
         return self._database.read(work)
+
+    def metadata(self, version_id: Digest) -> dict[str, Any]:
+        """What the giver said about it, beyond labels"""
+        query = sa.select(version.c.metadata)
+
+        def work(connection: Connection) -> str:
+            row = active_row(connection, version_id)
+            return connection.execute(query.where(version.c.id == row)).scalar_one()
+
+        return cast("dict[str, Any]", json.loads(self._database.read(work)))
 
     def tensors(self, version_id: Digest) -> TensorSummaries:
         """Tensors by dtype, the most bytes first"""

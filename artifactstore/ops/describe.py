@@ -49,7 +49,7 @@ def details(depot: Depot, version: VersionInfo) -> dict[str, Any]:
             {"path": str(file.path), "size": file.size, "sha256": str(file.sha256), "format": file.format}
             for file in rows.versions.files(version.id)
         ],
-        "unique_bytes": rows.usage.unique_bytes([version.id]),
+        "unique_bytes": rows.usage.unique([version.id])[version.id],
     }
 
 
@@ -89,12 +89,11 @@ def status(depot: Depot) -> dict[str, Any]:
     """The store in one document"""
     rows = depot.catalog
     blobs, stored = rows.blobs.totals()
-    versions = rows.versions.count()
     return {
         "store": depot.blobs.url,
         "store_id": depot.info.store_id,
         "catalog": rows.url,
-        "versions": versions,
+        "versions": rows.usage.totals().versions,
         "blobs": blobs,
         "stored_bytes": stored,
         "free_bytes": depot.blobs.free(),

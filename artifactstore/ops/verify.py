@@ -103,7 +103,7 @@ class _Check:
     def __init__(self, depot: Depot, plan: VerifyPlan) -> None:
         self._depot, self._plan = depot, plan
         self._pool = BufferPool(depot.settings.memory)
-        self._end = time.monotonic() + plan.limit.total_seconds() if plan.limit else None
+        self._end = time.monotonic() + plan.limit.total_seconds() if plan.limit is not None else None
         self.blobs = self.bytes = 0
         self.late = False
         self.found: list[tuple[Place, Kind, Literal["blob", "manifest"]]] = []

@@ -1,12 +1,14 @@
 """Stores for the tests of verbs: a local folder, and one on Postgres and S3"""
 
 import os
+import secrets
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from artifactstore.store import Store
+from tests.servers import S3_BUCKET
 
 MIB = 1 << 20
 
@@ -17,13 +19,15 @@ def store(tmp_path):
         yield store
 
 
-@pytest.fixture(params=["local", "team"])
+@pytest.fixture(params=["local", "moto", "rclone"])
 def any_store(request, tmp_path):
-    """The two ways of living: one disk with SQLite; Postgres with an S3 server"""
+    """The ways of living: one disk with SQLite; Postgres with either S3 server"""
     if request.param == "local":
         url, catalog = str(tmp_path / "store"), None
     else:
-        url, catalog = request.getfixturevalue("s3_url"), request.getfixturevalue("postgres_url")
+        endpoint = request.getfixturevalue(f"{request.param}_endpoint")
+        url = f"s3://{S3_BUCKET}/{secrets.token_hex(6)}?endpoint_url={endpoint}&region=us-east-1"
+        catalog = request.getfixturevalue("postgres_url")
     with Store.init(url, catalog) as store:
         yield store
 

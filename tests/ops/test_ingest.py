@@ -159,7 +159,7 @@ def test_missing_paths_and_empty_folders(store, tmp_path):
 def test_out_of_space_is_found_before_the_work(tmp_path):
     sparse = tmp_path / "huge.bin"
     with sparse.open("wb") as file:
-        file.truncate(1 << 50)
+        file.truncate(1 << 43)
     with Store.init(str(tmp_path / "store"), settings=Settings()) as store:
         with pytest.raises(NoSpace, match="are free|free at"):
             store.add([sparse], name="m")
