@@ -4,13 +4,12 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from artifactstore.blobs.base import BlobStore
+from artifactstore.blobs.base import BlobBatch, BlobStore
 from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
@@ -22,6 +21,7 @@ from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
 
 FORMAT = 1
+_EXPORT_ATTEMPTS = 3
 Clock = Callable[[], int]
 
 
@@ -128,16 +128,25 @@ class Depot:
         self.step("journal.export.after")
 
     def _export(self, records: list[JournalRecord]) -> None:
-        batch = self.blobs.batch(f"journal-{secrets.token_hex(8)}")
-        with suppress(LeaseLost):
+        # Another command's clearing may drop what is still unpublished here, as it belongs to no lease.
+        for attempt in range(_EXPORT_ATTEMPTS):
+            batch = self.blobs.batch(f"journal-{secrets.token_hex(8)}")
             try:
-                for record in records:
-                    key = journal_key(self.info.catalog_id, record.serial, record.txid)
-                    if not self._holds(key):
-                        batch.write(key, record.body)
-                batch.publish()
+                self._write(batch, records)
+            except LeaseLost:
+                if attempt + 1 == _EXPORT_ATTEMPTS:
+                    raise
+            else:
+                return
             finally:
                 batch.discard()
+
+    def _write(self, batch: BlobBatch, records: list[JournalRecord]) -> None:
+        for record in records:
+            key = journal_key(self.info.catalog_id, record.serial, record.txid)
+            if not self._holds(key):
+                batch.write(key, record.body)
+        batch.publish()
 
     def _holds(self, key: str) -> bool:
         try:

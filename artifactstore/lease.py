@@ -57,8 +57,8 @@ class Lease:
             raise LeaseLost(f"Lease {self.id} ended while this process was away; the write starts again", id=self.id)
 
     def end(self) -> bool:
-        """Give the lease up so that its commit can never happen; False when it ended otherwise"""
-        return self._depot.catalog.leases.reap(self.id)
+        """Give the lease up so that its commit can never happen; False when it did happen"""
+        return self._depot.catalog.leases.reap(self.id) or self._depot.catalog.leases.is_reaped(self.id)
 
     def _beat(self) -> None:
         period = self._depot.settings.lease.total_seconds() / 3

@@ -47,6 +47,11 @@ class Leases:
         """End an active lease from outside; False when it was not active"""
         return self._end_one(lease_id, "reaped")
 
+    def is_reaped(self, lease_id: str) -> bool:
+        """Whether the lease ended without a commit, which then can never happen"""
+        query = sa.select(lease.c.state).where(lease.c.id == lease_id)
+        return self._database.read(lambda connection: connection.execute(query).scalar()) == "reaped"
+
     def expire(self) -> list[str]:
         """Reap every lease whose time is over by the database's clock; their ids (collect, step 0)"""
 

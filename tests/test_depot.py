@@ -1,0 +1,205 @@
+"""Opening stores: made once, finished when interrupted, refused when something is not as it should be"""
+
+import shutil
+
+import pytest
+
+from artifactstore.blobs.layout import SETTINGS_KEY
+from artifactstore.core.errors import Conflict, Denied, Exists, Invalid, NoStore, NotFound
+from artifactstore.core.events import Step, Warn
+from artifactstore.depot import StoreInfo, home, init, open_depot, read_info
+from artifactstore.ops.annotate import set_metrics
+from artifactstore.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    return tmp_path / "a.txt"
+
+
+def test_a_store_is_made_once(folder):
+    with init(str(folder)) as depot:
+        assert read_info(depot.blobs) == depot.info
+    with pytest.raises(Exists, match="There is a store"):
+        init(str(folder))
+    with open_depot(str(folder)) as depot:
+        assert depot.catalog.store_id == depot.info.store_id
+
+
+def test_nothing_there(folder):
+    with pytest.raises(NoStore, match="artstore init"):
+        open_depot(str(folder))
+    assert not folder.exists()
+
+
+def test_foreign_files_are_left_alone(folder):
+    folder.mkdir()
+    (folder / "latest.pt").write_text("mine")
+    with pytest.raises(Invalid, match="holds other files"):
+        init(str(folder))
+    assert [path.name for path in folder.iterdir()] == ["latest.pt"]
+    assert home(folder) == folder / ".artstore"
+    init(str(home(folder))).close()
+    assert home(folder) == folder / ".artstore"
+    with pytest.raises(Invalid, match="is a file"):
+        init(str(folder / "latest.pt"))
+
+
+def test_home_of_an_empty_folder_a_store_and_nothing(folder, tmp_path):
+    assert home(folder) == folder
+    init(str(folder)).close()
+    assert home(folder) == folder
+    (tmp_path / "empty").mkdir()
+    assert home(tmp_path / "empty") == tmp_path / "empty"
+
+
+def test_an_interrupted_init_is_finished_by_the_next(folder):
+    first = init(str(folder))
+    first.close()
+    for path in folder.glob("catalog.sqlite*"):
+        path.unlink()
+    with pytest.raises(NotFound):
+        open_depot(str(folder))
+    with init(str(folder)) as depot:
+        assert depot.info == first.info
+
+
+def test_a_catalog_that_is_gone_is_never_made_anew_beside_its_journal(folder, source):
+    with Store.init(str(folder)) as store:
+        store.add([source], name="m")
+    for path in folder.glob("catalog.sqlite*"):
+        path.unlink()
+    with pytest.raises(Conflict, match="catalog is gone"):
+        init(str(folder))
+    with pytest.raises(NotFound):
+        open_depot(str(folder))
+
+
+def test_a_catalog_of_another_store_is_refused(folder, tmp_path):
+    init(str(folder)).close()
+    init(str(tmp_path / "other")).close()
+    with pytest.raises(Conflict):
+        open_depot(str(folder), f"sqlite:///{tmp_path / 'other/catalog.sqlite'}")
+
+
+def test_a_restored_catalog_is_noticed_before_it_writes(folder, source):
+    with Store.init(str(folder)) as store:
+        store.add([source], name="m")
+    shutil.copytree(folder, folder.with_name("backup"))
+    source.write_text("b")
+    with Store.open(str(folder)) as store:
+        store.add([source], name="m")
+    for path in folder.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copy(folder.with_name("backup") / "catalog.sqlite", folder)
+    with Store.open(str(folder)) as store:
+        with pytest.raises(Conflict, match="older than the journal"):
+            store.add([source], name="m")
+        assert len(store.ls()) == 1
+
+
+def test_a_catalog_that_diverged_is_noticed(folder, source):
+    with Store.init(str(folder)) as store:
+        store.add([source], name="m")
+        key = next(store.depot.blobs.keys("journal/"))
+        raw = store.depot.blobs.read(key)
+        batch = store.depot.blobs.batch("other")
+        batch.write(key.replace(key.rsplit("-", 1)[1], "0123456789abcdef.json"), raw)
+        batch.publish()
+        with pytest.raises(Conflict, match="older than the journal"):
+            store.metric("m", {"loss": 1.0})
+
+
+def test_another_catalog_took_over(folder, source):
+    with Store.init(str(folder)) as store:
+        store.depot.blobs.delete(SETTINGS_KEY)
+        batch = store.depot.blobs.batch("other")
+        batch.write(SETTINGS_KEY, StoreInfo(store.depot.info.store_id, "f" * 32).to_bytes())
+        batch.publish()
+        with pytest.raises(Conflict, match="another catalog"):
+            store.add([source], name="m")
+
+
+def ours(folder):
+    """Every file and its content; SQLite's own index of its log, which readers share, is none of ours"""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal")))
+    return {path: path.read_bytes() for path in found}
+
+
+def test_read_only_writes_nothing(folder, source):
+    with Store.init(str(folder)) as store:
+        store.add([source], name="m")
+    before = ours(folder)
+    with Store.open(str(folder), read_only=True) as store:
+        assert len(store.ls()) == 1
+        assert store.show("m")["number"] == 1
+        with pytest.raises((Invalid, Denied), match="read-only"):
+            store.add([source], name="m")
+    assert ours(folder) == before
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"{", b'{"format": 2}', b'{"format": 1}', b'{"format": 1, "store": "a", "catalog": "b"}']
+)
+def test_a_damaged_settings_file_is_told(folder, raw):
+    folder.mkdir()
+    (folder / SETTINGS_KEY).write_bytes(raw)
+    with pytest.raises(Invalid):
+        open_depot(str(folder))
+
+
+def test_a_remote_store_needs_a_catalog():
+    with pytest.raises(Invalid, match="--catalog"):
+        init("memory://nocatalog")
+
+
+def test_a_journal_that_cannot_be_written_is_made_up_for(folder, source):
+    warnings = []
+    with Store.init(str(folder), monitor=warnings.append) as store:
+        store.add([source], name="m")
+        journal = folder / "journal" / store.depot.info.catalog_id
+        journal.rename(folder / "kept")
+        journal.write_text("a file in the way")
+        version = store.resolve("m")
+        set_metrics(store.depot, version, {"loss": 1.0})
+        assert [w for w in warnings if isinstance(w, Warn) and "journal could not be written" in w.message]
+        assert len(store.depot.catalog.journal.pending(10)) == 1
+        journal.unlink()
+        (folder / "kept").rename(journal)
+        set_metrics(store.depot, version, {"loss": 2.0})
+        assert store.depot.catalog.journal.pending(10) == []
+        assert len(list(store.depot.blobs.keys("journal/"))) == 3
+        assert Step("journal.export.after") in warnings
+
+
+def test_an_export_whose_unpublished_files_were_cleared_is_tried_again(folder, source):
+    cleared = []
+
+    def clear(event):
+        if event == Step("journal.export.before"):
+            store.depot.blobs.batch = clearing
+
+    def clearing(owner, begin=None):
+        batch = type(store.depot.blobs).batch(store.depot.blobs, owner)
+        if owner.startswith("journal-") and not cleared:
+            publish = batch.publish
+
+            def publish_late():
+                cleared.append(owner)
+                store.depot.blobs.drop(owner)
+                publish()
+
+            batch.publish = publish_late
+        return batch
+
+    with Store.init(str(folder), monitor=clear) as store:
+        store.add([source], name="m")
+        assert cleared
+        assert store.depot.catalog.journal.pending(10) == []
+        assert len(list(store.depot.blobs.keys("journal/"))) == 1
