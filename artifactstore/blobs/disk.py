@@ -118,7 +118,12 @@ def write_durably(fd: int, view: memoryview) -> None:
 def refuse_existing(path: Path, key: str) -> None:
     """Raise Exists when something lies at `path`"""
     if os.path.lexists(path):
-        raise Exists(f"{key} exists already; a key is written once", key=key)
+        raise already_there(key)
+
+
+def already_there(key: str) -> Exists:
+    """The error for a second object under one key"""
+    return Exists(f"{key} exists already; a key is written once", key=key)
 
 
 def check_regular(key: str, facts: os.stat_result) -> os.stat_result:

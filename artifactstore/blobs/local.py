@@ -13,6 +13,7 @@ from artifactstore.blobs.disk import (
     BINARY,
     NOFOLLOW,
     NONBLOCK,
+    already_there,
     check_regular,
     make_folder,
     refuse_existing,
@@ -186,8 +187,7 @@ class LocalBatch:
         # One folder holds keys of many folders; "+" is in no key.
         path = self._folder / check_key(key).replace("/", "+")
         with translated("write", key, self._root):
-            refuse_existing(path, key)
-            fd = self._create(path)
+            fd = self._create(path, key)
             try:
                 write_durably(fd, memoryview(data).cast("B"))
             except BaseException:
@@ -218,12 +218,14 @@ class LocalBatch:
             self._pending.clear()
             remove_empty(self._folder)
 
-    def _create(self, path: Path) -> int:
+    def _create(self, path: Path, key: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
         while True:
             # A batch of the same owner may remove the folder, empty at that moment, between these two calls.
             try:
                 return os.open(path, flags, 0o600)
+            except FileExistsError as e:
+                raise already_there(key) from e
             except FileNotFoundError:
                 self._make_own_folder()
 

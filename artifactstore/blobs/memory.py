@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 
 from artifactstore.blobs.base import Buffer
+from artifactstore.blobs.disk import already_there
 from artifactstore.blobs.layout import check_key, check_owner, check_prefix, is_listed, quarantine_key
 from artifactstore.blobs.span import check_span
-from artifactstore.core.errors import Exists, LeaseLost, NotFound
+from artifactstore.core.errors import LeaseLost, NotFound
 
 
 class MemoryBlobs:
@@ -86,13 +87,13 @@ class MemoryBlobs:
     def _refuse_existing(self, keys: list[str]) -> None:
         for key in keys:
             if key in self._objects:
-                raise Exists(f"{key} exists already; a key is written once", key=key)
+                raise already_there(key)
 
     def _take(self, owner: str, key: str, data: bytes) -> None:
         with self._lock:
             pending = self._pending.setdefault(owner, {})
             if key in pending:
-                raise Exists(f"{key} exists already; a key is written once", key=key)
+                raise already_there(key)
             pending[key] = data
 
     def _publish(self, owner: str, keys: list[str]) -> None:

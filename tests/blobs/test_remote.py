@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 import secrets
 
@@ -150,17 +151,19 @@ class TestS3:
         with pytest.raises(NoStore, match="never-made"):
             put(store, DATA)
 
-    def test_a_forked_child_can_read_and_write(self, store):
-        [key] = put(store, DATA)
+    def test_a_forked_child_can_read_and_write_and_leaves_the_parent_its_connections(self, store):
+        bare = store._inner
+        [key] = put(bare, DATA)
         child = os.fork()
         if child == 0:
             done = False
             try:
-                done = store.read(key) == DATA and store.read(put(store, b"child")[0]) == b"child"
+                done = bare.read(key) == DATA and bare.read(put(bare, b"child")[0]) == b"child"
+                gc.collect()
             finally:
                 os._exit(0 if done else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert store.read(key) == DATA
+        assert bare.read(key) == DATA
 
     def test_a_folder_is_no_object(self, store):
         [key] = put(store, DATA)
@@ -191,6 +194,9 @@ class Odd(MemoryFileSystem):
     def info(self, path, **kwargs):
         return {**super().info(path, **kwargs), **({"ETag": self.tag} if self.tag else {})}
 
+    def pipe_file(self, path, value, **kwargs):
+        super().pipe_file(path, value[:-1] if "keep" in self.fail else value, **kwargs)
+
     def cat_file(self, path, start=None, end=None, **kwargs):
         if "cat" in self.fail:
             raise self.fail["cat"]
@@ -213,6 +219,12 @@ def test_a_tag_that_is_no_md5_of_the_bytes_is_settled_by_reading_back():
     store = odd(tag='"' + "0" * 32 + '"')
     [key] = put(store, DATA)
     assert store.read(key) == DATA
+
+
+def test_a_server_that_keeps_less_than_it_got_is_not_trusted():
+    with pytest.raises(Corrupt) as error:
+        put(odd(fail={"keep": True}), DATA)
+    assert error.value.code == "corrupt.stored"
 
 
 def test_after_a_fork_the_file_system_is_made_anew():
