@@ -128,12 +128,12 @@ class Depot:
         self.step("journal.export.after")
 
     def _export(self, records: list[JournalRecord]) -> None:
-        # Another command's clearing may drop what is still unpublished here, as it belongs to no lease.
+        # Another command may export the same records at this moment, or drop what belongs to no lease.
         for attempt in range(_EXPORT_ATTEMPTS):
             batch = self.blobs.batch(f"journal-{secrets.token_hex(8)}")
             try:
                 self._write(batch, records)
-            except LeaseLost:
+            except (Exists, LeaseLost):
                 if attempt + 1 == _EXPORT_ATTEMPTS:
                     raise
             else:

@@ -69,6 +69,7 @@ def run(depot: Depot, plan: RepairPlan, *, store: StoreAccess | None = None, fil
         size, digests = _heal_blobs(depot, part, donors)
         nbytes += size
         healed += digests
+    depot.export_journal()
     left = {place.digest for place in plan.blobs + plan.manifests} - set(healed)
     return RepairReport(tuple(healed), tuple(sorted(left)), nbytes)
 

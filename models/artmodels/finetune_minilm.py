@@ -5,6 +5,7 @@ import sys
 import torch
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from artifactstore import CheckpointManager, NotFound
 
@@ -30,6 +31,7 @@ def embed(model: torch.nn.Module, tokens: dict[str, torch.Tensor]) -> torch.Tens
 
 def main(store: str, folder: str, steps: int) -> None:
     """Contrastive training with in-batch negatives (arXiv:1908.10084, section 3), word embeddings frozen"""
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder)
