@@ -14,7 +14,7 @@ from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import JournalRecord
-from artifactstore.catalog.open import Catalog, create_catalog, open_catalog
+from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
 from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
@@ -209,6 +209,8 @@ def init(
         folder = folder_of(blobs)
         if folder is not None:
             _refuse_foreign(folder)
+        if catalog is not None:
+            check_new(catalog, settings)
         blobs.prepare()
         info = StoreInfo(secrets.token_hex(16), secrets.token_hex(16))
         _write_info(blobs, info)

@@ -81,6 +81,19 @@ def create_catalog(url: str, *, store_id: str, catalog_id: str, settings: Settin
     return Catalog.over(database, found)
 
 
+def check_new(url: str, settings: Settings) -> None:
+    """Raise what `create_catalog` would raise for this URL, changing nothing"""
+    Database(url, settings, create=True).close()
+    try:
+        found = open_catalog(url, store_id=None, catalog_id=None, settings=settings, read_only=True)
+    except NotFound:
+        return
+    found.close()
+    raise Exists(
+        f"Catalog {found.url} belongs to another store; give this one its own", code="catalog", store=found.store_id
+    )
+
+
 def open_catalog(
     url: str, *, store_id: str | None, catalog_id: str | None, settings: Settings, read_only: bool = False
 ) -> Catalog:
