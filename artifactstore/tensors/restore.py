@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 
+from artifactstore.blobs.disk import sync_folder
 from artifactstore.core.errors import Corrupt, Denied, Invalid, NoSpace, StoreError, Unavailable
 from artifactstore.core.events import Progress
 from artifactstore.core.formats.base import TensorInfo
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.depot import Depot
+from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, fetch_file
 from artifactstore.tensors import document
 from artifactstore.tensors.dtypes import allocate, allocate_array, as_bytes, view_array, view_bytes
@@ -166,7 +168,10 @@ def export_pth(depot: Depot, manifest: Manifest, path: Path) -> int:
 
     `torch.load(weights_only=True)` reads it where the state has no NumPy arrays or scalars.
     """
-    context = restore(depot, manifest)
+    with reading(depot, manifest.id):
+        context = restore(depot, manifest)
+    if not depot.read_only:
+        depot.catalog.versions.loaded(manifest.id, depot.clock())
     temp = path.with_name(f".{path.name[:180]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,22 +181,13 @@ def export_pth(depot: Depot, manifest: Manifest, path: Path) -> int:
             os.fsync(file.fileno())
         nbytes = temp.stat().st_size
         temp.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as e:
         raise _translated(e, path) from e
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
     return nbytes
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _translated(error: Exception, path: Path) -> StoreError:
