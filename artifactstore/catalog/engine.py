@@ -54,8 +54,8 @@ class Engines:
         engine = self._by_pid.pop(os.getpid(), None)
         if engine is not None:
             pool = engine.pool
-            engine.dispose()
             self._running = isinstance(pool, QueuePool) and pool.checkedout() > 0
+            engine.dispose()
 
     def forked(self) -> None:
         """In a child: remember that another thread of the parent was in the middle of a transaction"""

@@ -79,9 +79,7 @@ class Notes:
 
 def _microseconds(moment: datetime) -> int:
     if moment.tzinfo is None or moment > _LAST:
-        raise Invalid(
-            f"A pin ends at a time with a zone, {_LAST.year} at the latest; without one it stays", code="until"
-        )
+        raise Invalid(f"The end of a pin needs a time zone and lies before {_LAST.year}", code="until")
     return (moment - _EPOCH) // _MICROSECOND
 
 

@@ -76,7 +76,7 @@ def create_catalog(url: str, *, store_id: str, catalog_id: str, settings: Settin
     with _closed_on_error(database):
         migrate(database)
         wanted = (store_id, catalog_id)
-        found = database.write(lambda connection: _claim(connection, wanted, database.now(connection)))
+        found = database.write(lambda connection: _claim(connection, wanted, database.now(connection)), exclusive=True)
         _check_new(found, wanted, database)
     return Catalog.over(database, found)
 

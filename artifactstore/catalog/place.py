@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from artifactstore.core.errors import Invalid, NotFound, Unavailable
+from artifactstore.core.errors import Denied, Invalid, NotFound, Unavailable
 
 # WAL shares memory between its readers and writers, which no network file system gives
 _NETWORK = frozenset(
@@ -47,6 +47,8 @@ def check_file(file: Path, *, network: bool, create: bool) -> None:
     except (FileNotFoundError, NotADirectoryError) as e:
         _refuse_missing(file, create=create, cause=e)
         mode = stat.S_IFREG
+    except PermissionError as e:
+        raise Denied(f"Catalog {file} may not be looked at by this user", path=str(file)) from e
     except OSError as e:
         raise Unavailable(f"Catalog {file} cannot be looked at: {e.strerror}", code="catalog", path=str(file)) from e
     if stat.S_ISDIR(mode):

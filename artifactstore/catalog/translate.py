@@ -68,9 +68,9 @@ def is_locked(error: DBAPIError) -> bool:
     return sqlite_code(error.orig) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def is_closed(error: DBAPIError) -> bool:
-    """An SQLite file, or the files beside it that reading needs, cannot be opened"""
-    return sqlite_code(error.orig) == sqlite3.SQLITE_CANTOPEN
+def is_shut(error: DBAPIError) -> bool:
+    """SQLite may not make the files beside its own that even reading needs"""
+    return sqlite_code(error.orig) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 def is_transient(error: DBAPIError) -> bool:

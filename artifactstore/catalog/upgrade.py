@@ -1,6 +1,7 @@
 """The schema of a catalog: which one this code needs, and how an older or empty one gets there"""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,8 +25,8 @@ def upgrade(url: str, settings: Settings | None = None) -> str:
     return SCHEMA
 
 
-def migrate(database: Database) -> None:
-    """Run the migrations that are due, in one transaction that waits for every other writer"""
+def migrate(database: Database, run: Callable[[Connection], None] | None = None) -> None:
+    """Run the migrations that are due, through alembic or `run`, in one transaction beside no other writer"""
 
     def due(connection: Connection) -> bool:
         found = schema(connection)
@@ -37,7 +38,7 @@ def migrate(database: Database) -> None:
 
     def work(connection: Connection) -> None:
         if due(connection):
-            _run(connection)
+            (run or _run)(connection)
 
     # asked before anything is written, since a foreign database must stay as it is
     if database.read(due):

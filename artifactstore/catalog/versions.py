@@ -82,7 +82,8 @@ class Versions:
 
         def work(connection: Connection) -> str:
             row = active_row(connection, version_id)
-            return connection.execute(query.where(version.c.id == row)).scalar_one()
+            text: str = connection.execute(query.where(version.c.id == row)).scalar_one()
+            return text
 
         return cast("dict[str, Any]", json.loads(self._database.read(work)))
 

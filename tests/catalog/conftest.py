@@ -1,7 +1,11 @@
 """Catalogs for the tests of this room: copies of one that is made once per kind of database"""
 
+import contextlib
+import os
 import secrets
 import shutil
+import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -74,3 +78,34 @@ def postgres_catalog(postgres_catalog_url):
     catalog = opened(postgres_catalog_url)
     yield catalog
     catalog.close()
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """As a user who is not root"""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that any user can reach"""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def closed_folder(open_folder):
+    """A folder whose files nobody may look at, for the running test"""
+    open_folder.chmod(0)
+    with unprivileged():
+        yield open_folder

@@ -1,0 +1,114 @@
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artifactstore.catalog.resolve import prefix_range
+from artifactstore.catalog.tables import version
+from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.names import AliasName, Reference
+from tests.contract.catalog import LATEST, manifest_of, retire, save
+
+
+def resolve(catalog, text):
+    return catalog.versions.resolve(Reference.parse(text)).ref
+
+
+@pytest.fixture
+def filled(catalog):
+    save(catalog, manifest_of(b"1", name="org/wan", request_id="step 1"), aliases=(AliasName("best"),))
+    save(catalog, manifest_of(b"2", name="org/wan", request_id="org/wan@best!"), aliases=(LATEST,))
+    save(catalog, manifest_of(b"3", name="org/hero", request_id="step 1"), aliases=(LATEST,))
+    return catalog
+
+
+def test_a_reference_means_one_version(filled):
+    meant = {
+        "org/wan": "org/wan:2",
+        "org/wan@best": "org/wan:1",
+        "org/wan@latest": "org/wan:2",
+        "org/wan:1": "org/wan:1",
+        "step 1": "org/hero:1",
+    }
+    assert {text: resolve(filled, text) for text in meant} == meant
+
+
+def test_an_id_and_its_beginning(filled):
+    for one in filled.versions.list():
+        for length in (8, 9, 63, 64):
+            assert resolve(filled, str(one.id)[:length]) == one.ref
+
+
+def test_a_request_id_may_look_like_anything_else(filled):
+    for number, request_id in enumerate(["org/wan:1x", "deadbeefdeadbeef", "run@three", "org/wan:9"]):
+        done = save(filled, manifest_of(b"9", created=number, name="org/other", request_id=request_id))
+        assert resolve(filled, request_id) == done.version.ref
+
+
+def test_the_newest_of_a_request_id_wins(filled):
+    save(filled, manifest_of(b"4", name="org/wan", request_id="step 1"))
+    assert resolve(filled, "step 1") == "org/wan:3"
+
+
+def test_one_version_by_two_ways_is_one(filled):
+    save(filled, manifest_of(b"9", name="same", request_id="same"))
+    assert resolve(filled, "same") == "same:1"
+
+
+def test_several_are_named(filled):
+    save(filled, manifest_of(b"9", name="org/other", request_id="org/wan:1"))
+    with pytest.raises(Invalid, match="ambiguous") as caught:
+        resolve(filled, "org/wan:1")
+    assert caught.value.code == "invalid.ambiguous"
+    assert sorted(caught.value.facts["versions"]) == ["org/other:1", "org/wan:1"]
+    assert "org/other:1 (" in caught.value.message
+
+
+def test_of_very_many_some_are_named(sqlite_catalog):
+    for number in range(8):
+        save(sqlite_catalog, manifest_of(b"%d" % number))
+
+    def work(connection):
+        for number in range(8):
+            digest = bytes([0xAB] * 4 + [number] * 28)
+            connection.execute(sa.update(version).where(version.c.number == number + 1).values(digest=digest))
+
+    sqlite_catalog.database.write(work)
+    with pytest.raises(Invalid, match=", …; name one") as caught:
+        resolve(sqlite_catalog, "abababab")
+    assert len(caught.value.facts["versions"]) == 5
+    assert resolve(sqlite_catalog, "abababab07") == "org/m:8"
+
+
+def test_what_is_missing_is_told_with_close_names(filled):
+    close = {
+        "org/wam": ["org/wan"],
+        "org/wan@lates": ["org/wan@latest"],
+        "org/wan@zzz": [],
+        "org/wan:7": ["org/wan:2"],
+        "org/wan:9999999999": ["org/wan:2"],
+        "org/her@latest": ["org/hero"],
+        "zzzzzz": [],
+        "no such thing": [],
+        "0123456789abcdef": [],
+    }
+    for text, names in close.items():
+        with pytest.raises(NotFound) as caught:
+            resolve(filled, text)
+        assert caught.value.facts["close"] == names
+        assert ("did you mean" in caught.value.message) == bool(names)
+
+
+def test_an_artifact_without_versions_offers_none(filled):
+    retire(filled, filled.versions.resolve(Reference.parse("org/hero")).id)
+    with pytest.raises(NotFound) as caught:
+        resolve(filled, "org/hero:1")
+    assert caught.value.facts["close"] == []
+
+
+@given(st.text("0123456789abcdef", min_size=8, max_size=64), st.binary(min_size=32, max_size=32))
+def test_a_prefix_is_a_range(prefix, raw):
+    low, high = prefix_range(prefix)
+    assert low.hex().startswith(prefix)
+    assert high.hex().startswith(prefix)
+    assert (low <= raw <= high) == raw.hex().startswith(prefix)
