@@ -182,12 +182,20 @@ def _catalog_url(blobs: BlobStore, catalog: str | None) -> str:
     )
 
 
+_OURS = {".artstore", "blobs", "manifests", "journal", "tmp", "trash", "quarantine", "files"}
+
+
+def _is_ours(name: str) -> bool:
+    """Whether it may be part of a store that another process is making at this moment"""
+    return name in _OURS or name.startswith("catalog.sqlite")
+
+
 def home(path: Path) -> Path:
     """The folder that is, or may become, the store of `path`: foreign files get it beside them in `.artstore`"""
     inner = path / ".artstore"
     if (path / SETTINGS_KEY).exists() or not path.is_dir():
         return path
-    if (inner / SETTINGS_KEY).exists() or any(entry.name != ".artstore" for entry in path.iterdir()):
+    if (inner / SETTINGS_KEY).exists() or not all(_is_ours(entry.name) for entry in path.iterdir()):
         return inner
     return path
 
@@ -245,16 +253,12 @@ def _write_info(blobs: BlobStore, info: StoreInfo) -> None:
         batch.discard()
 
 
-_OURS = {"blobs", "manifests", "journal", "tmp", "trash", "quarantine", "files"}
-
-
 def _refuse_foreign(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise Invalid(f"{path} is a file; a store needs a folder", code="folder", path=str(path))
     if not path.is_dir():
         return
-    names = {entry.name for entry in path.iterdir()}
-    foreign = sorted(name for name in names - _OURS if not name.startswith("catalog.sqlite"))
+    foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
     if foreign:
         raise Invalid(
             f"{path} holds other files ({foreign[0]}{', …' if len(foreign) > 1 else ''}); choose an empty folder, "

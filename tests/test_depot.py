@@ -185,7 +185,7 @@ def test_an_export_whose_unpublished_files_were_cleared_is_tried_again(folder, s
         if event == Step("journal.export.before"):
             store.depot.blobs.batch = clearing
 
-    def clearing(owner, begin=None):
+    def clearing(owner):
         batch = type(store.depot.blobs).batch(store.depot.blobs, owner)
         if owner.startswith("journal-") and not cleared:
             publish = batch.publish
