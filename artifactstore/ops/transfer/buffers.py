@@ -18,6 +18,11 @@ class Buffer:
         self._lock = threading.Lock()
 
     @property
+    def size(self) -> int:
+        """Bytes of memory it takes, at least what was asked for"""
+        return len(self._area)
+
+    @property
     def view(self) -> memoryview:
         """All of it; the content is what the last user left"""
         return memoryview(self._area)

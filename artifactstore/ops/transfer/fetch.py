@@ -10,9 +10,12 @@ from artifactstore.catalog.base import Place
 from artifactstore.core.decode import read_manifest
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, NotFound
-from artifactstore.core.manifest import BlobInfo, FileEntry, Manifest
+from artifactstore.core.manifest import MAX_BLOB, BlobInfo, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import Buffer, BufferPool
+
+# Enough to keep four readers busy; more would only take memory.
+_AHEAD = 4 * MAX_BLOB
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,6 @@ def _damaged(blob: BlobInfo, kind: str) -> Corrupt:
 class _Loaded:
     buffer: Buffer
     ready: Future[None]
-    size: int
     uses: int
 
 
@@ -80,7 +82,7 @@ class Fetch:
     def __init__(self, depot: Depot, manifest: Manifest) -> None:
         self._depot, self._manifest = depot, manifest
         self._pool = BufferPool(1 << 62)
-        self._budget = depot.settings.memory
+        self._budget = min(depot.settings.memory, _AHEAD)
         self._held = 0
         self._loaded: dict[int, _Loaded] = {}
 
@@ -124,8 +126,8 @@ class Fetch:
             buffer = self._pool.take(blob.size)
             place = places.get(blob.digest)
             ready = readers.submit(read_blob, self._depot, blob, place, buffer.view[: blob.size])
-            self._loaded[number] = _Loaded(buffer, ready, blob.size, uses[number])
-            self._held += blob.size
+            self._loaded[number] = _Loaded(buffer, ready, uses[number])
+            self._held += buffer.size
 
     def _blob(self, number: int) -> BlobInfo:
         return self._manifest.blobs[number]
@@ -134,7 +136,7 @@ class Fetch:
         loaded.uses -= 1
         if loaded.uses == 0:
             del self._loaded[number]
-            self._held -= loaded.size
+            self._held -= loaded.buffer.size
             loaded.buffer.drop()
 
 
