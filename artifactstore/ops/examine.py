@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +49,8 @@ def _each(depot: Depot, looks: dict[str, Callable[[Depot], Finding]]) -> Iterato
             yield look(depot)
         except StoreError as e:
             yield Finding(what, "fail", e.message)
+        except OSError as e:
+            yield Finding(what, "fail", f"{e.filename}: {e.strerror}")
 
 
 def _store(depot: Depot) -> Finding:
@@ -118,7 +119,7 @@ def _permissions(depot: Depot) -> Finding:
 
 
 def _clock(depot: Depot) -> Finding:
-    skew = abs(depot.catalog.now() - time.time_ns() // 1000)
+    skew = abs(depot.catalog.now() - depot.clock())
     if skew > _CLOCK_SKEW:
         from_now = format_duration(timedelta(microseconds=skew))
         return Finding("clock", "warn", f"{from_now} apart from the catalog's; ages in reports may mislead")

@@ -113,7 +113,7 @@ def test_gathered_tensors_start_at_multiples_of_64_with_zeros_between(tmp_path):
     save_file({f"t{n}": np.frombuffer(random_bytes(n, 100), np.uint8) for n in range(50)}, tmp_path / "m.safetensors")
     session = MemorySession()
     (file,), blobs, _ = take(session, look([tmp_path / "m.safetensors"]))
-    gathered = [extent for extent in file.extents[1:]]
+    gathered = file.extents[1:]
     assert all(extent.start % 64 == 0 and extent.length == 100 for extent in gathered)
     raw = session.blobs[blobs[gathered[0].blob].digest]
     assert raw[100:128] == bytes(28)
