@@ -52,7 +52,7 @@ class BlobRows:
         return found.blobs, int(found.nbytes)
 
     def damage(self, places: Sequence[Place]) -> int:
-        """Quarantine: these exact incarnations count as absent from now on; the journal's serial"""
+        """Quarantine (R8): these exact incarnations count as absent from now on; the journal's serial"""
         return self._damage(blob, "blobs", places)
 
     def damage_manifests(self, places: Sequence[Place]) -> int:

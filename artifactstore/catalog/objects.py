@@ -88,7 +88,9 @@ def _check_ours(written: Written, suffix: str) -> None:
             digest=str(grant.digest),
         )
     if written.key.rpartition("/")[2] != f"{grant.digest}.{grant.inc}{suffix}":
-        raise Invalid(f"Key {written.key:.200} is not that of {grant.digest}.{grant.inc}", code="key", key=written.key)
+        raise Invalid(
+            f"Key {written.key:.200} is not that of {grant.digest}.{grant.inc} (R3)", code="key", key=written.key
+        )
 
 
 def _values(written: Written) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from artifactstore.catalog.engine import BEGIN, Engines
 from artifactstore.catalog.tables import lease
-from artifactstore.catalog.translate import is_in_doubt, is_locked, is_shut, is_transient, translate
+from artifactstore.catalog.translate import damaged, is_in_doubt, is_locked, is_shut, is_transient, translate
 from artifactstore.catalog.url import parse_url
 from artifactstore.core.errors import Denied, Unavailable
 from artifactstore.core.settings import Settings
@@ -136,6 +136,8 @@ class Database:
             except DBAPIError as e:
                 if not (attempt < ATTEMPTS and is_transient(e)) and not (is_shut(e) and self.engines.freeze()):
                     raise translate(e, self.url, self._holders() if is_locked(e) else ()) from e
+            except UnicodeDecodeError as e:
+                raise damaged(self.url) from e
             # apart from the others that failed at the same moment
             time.sleep(0.005 * 2**attempt * random.random())  # noqa: S311
             attempt += 1

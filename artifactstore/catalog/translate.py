@@ -18,12 +18,13 @@ from artifactstore.core.errors import (
     Unavailable,
 )
 
+_DAMAGED = "is damaged; artstore catalog rebuild makes it anew from the store"
 _SQLITE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_PERM: (Denied, "may not be opened by this user"),
     sqlite3.SQLITE_AUTH: (Denied, "may not be opened by this user"),
     sqlite3.SQLITE_READONLY: (Denied, "may not be written by this user, or its disk is read-only"),
     sqlite3.SQLITE_FULL: (NoSpace, "has no space left on its disk; nothing was changed"),
-    sqlite3.SQLITE_CORRUPT: (Corrupt, "is damaged; artstore catalog rebuild makes it anew from the store"),
+    sqlite3.SQLITE_CORRUPT: (Corrupt, _DAMAGED),
     sqlite3.SQLITE_NOTADB: (Invalid, "is no SQLite database"),
     sqlite3.SQLITE_CANTOPEN: (Unavailable, "cannot be opened: no right to its folder, or too many open files"),
     sqlite3.SQLITE_IOERR: (Unavailable, "cannot be read or written: its disk reports an error"),
@@ -95,6 +96,11 @@ def translate(error: DBAPIError, url: CatalogUrl, holders: Sequence[str] = ()) -
     kind = Conflict if isinstance(error, IntegrityError) else Unavailable
     reason = url.clean(str(error.orig).strip().replace("\n", " "))
     return kind(f"{name} failed: {reason:.300}", code="catalog", **facts)
+
+
+def damaged(url: CatalogUrl) -> Corrupt:
+    """The error of a file whose texts are no text any more"""
+    return Corrupt(f"Catalog {url.shown} {_DAMAGED}", code="catalog", catalog=url.shown)
 
 
 def _code(kind: type[StoreError]) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from artifactstore.catalog.sql import ATTEMPTS
 from artifactstore.catalog.tables import artifact
-from artifactstore.core.errors import Busy, Conflict, NotFound
+from artifactstore.core.errors import Busy, Conflict, Corrupt, NotFound
 from tests.catalog.conftest import opened
 from tests.contract.catalog import again, begin, manifest_of, rows, save
 
@@ -182,6 +182,11 @@ def test_a_full_disk_changes_nothing(sqlite_catalog):
     assert caught.value.code == "unavailable.space"
     sqlite_catalog.close()
     assert names(sqlite_catalog) == []
+
+
+def test_texts_that_are_no_text_are_damage(sqlite_catalog):
+    with pytest.raises(Corrupt, match="catalog rebuild"):
+        sqlite_catalog.database.read(lambda connection: b"\x80".decode())
 
 
 def test_writers_take_turns_across_processes(sqlite_catalog):
