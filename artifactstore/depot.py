@@ -16,6 +16,7 @@ from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import JournalRecord
 from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
+from artifactstore.catalog.url import sqlite_url
 from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
@@ -174,7 +175,7 @@ def _catalog_url(blobs: BlobStore, catalog: str | None) -> str:
     if catalog is not None:
         return catalog
     if folder is not None:
-        return f"sqlite:///{folder / 'catalog.sqlite'}"
+        return sqlite_url(folder / "catalog.sqlite")
     raise Invalid(
         f"A store at {blobs.url} needs a catalog: give --catalog postgresql://… or sqlite:////path, "
         "or set ARTSTORE_CATALOG",
