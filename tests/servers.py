@@ -1,4 +1,4 @@
-"""Real servers for the tests: Postgres, and S3 as moto and as rclone serve it, on loopback and gone with the test run"""
+"""Real servers for the tests: Postgres, and S3 as moto and rclone serve it, on loopback, gone with the run"""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The journal: one record per committed transaction that changed what the catalog says, each naming the one before"""
+"""The journal: one record for each transaction that changed what the catalog says, naming the one before"""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Examine: whether a store is well, and what is wrong around it; reads only, but for a probe file that it removes"""
+"""Examine: whether a store is well, and what is wrong around it"""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""Repair: damaged blobs and manifests are refilled from another store, from plain files, or from what was set aside"""
+"""Repair: damage is refilled from another store, from plain files, or from what was set aside"""
 
 import os
 from collections.abc import Iterator, Sequence

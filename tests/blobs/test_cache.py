@@ -1,3 +1,5 @@
+"""The disk cache: filled once, checked, within its budget, safe with others at work"""
+
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor

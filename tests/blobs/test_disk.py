@@ -1,3 +1,5 @@
+"""The disk in the store's words: folders, syncs, and what went wrong"""
+
 import errno
 import os
 import sys

@@ -1,3 +1,5 @@
+"""Keys: made, parsed back, and refused when they are not clean"""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""A local disk keeps the contract, also when it is full, read-only or failing"""
+
 import contextlib
 import errno
 import os

@@ -1,3 +1,5 @@
+"""Memory keeps the contract"""
+
 import pytest
 
 from artifactstore.blobs.memory import MemoryBlobs

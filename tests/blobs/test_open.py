@@ -1,3 +1,5 @@
+"""URLs: the place each one names, and those that name none"""
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Two real S3 servers keep the contract, also when the network between lies"""
+
 import errno
 import gc
 import os

@@ -1,3 +1,5 @@
+"""Wrappers: retry, count and verify change nothing else"""
+
 import pytest
 
 from artifactstore.blobs.layout import SETTINGS_KEY, new_incarnation

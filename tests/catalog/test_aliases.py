@@ -1,3 +1,5 @@
+"""Aliases: moved by compare and set, remembered, journaled"""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Artifacts: made once, whoever is first"""
+
 import pytest
 
 from artifactstore.catalog.artifacts import Locked, ensure, lock

@@ -1,3 +1,5 @@
+"""Batches: more values than a statement takes"""
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given

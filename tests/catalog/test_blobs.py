@@ -1,3 +1,5 @@
+"""Blob rows: where objects lie, and which are damaged"""
+
 import pytest
 
 from artifactstore.catalog.batches import CHUNK

@@ -1,3 +1,5 @@
+"""SQLite and Postgres keep one contract"""
+
 from tests.contract.catalog import CommitContract, ConcurrencyContract, GrantContract
 
 

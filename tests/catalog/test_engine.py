@@ -1,3 +1,5 @@
+"""Engines: connections of their own for each process"""
+
 import os
 import sqlite3
 import threading

@@ -1,3 +1,5 @@
+"""The journal: one chain without gaps"""
+
 import rfc8785
 
 from artifactstore.catalog.journal import append

@@ -1,3 +1,5 @@
+"""Leases and pins: step A, and who is still at work"""
+
 from datetime import timedelta
 
 import pytest

@@ -1,3 +1,5 @@
+"""Metrics and pins of versions, after the fact"""
+
 import math
 from datetime import UTC, datetime, timedelta, timezone
 

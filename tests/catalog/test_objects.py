@@ -1,3 +1,5 @@
+"""Object rows: found, adopted, or set to what a lease wrote"""
+
 import pytest
 
 from artifactstore.catalog.base import Grant, Written

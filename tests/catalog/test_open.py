@@ -1,3 +1,5 @@
+"""Opening catalogs: the right one, or a clear refusal"""
+
 import contextlib
 import hashlib
 import shutil

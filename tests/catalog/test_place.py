@@ -1,3 +1,5 @@
+"""File systems a SQLite catalog may lie on"""
+
 import os
 import socket
 

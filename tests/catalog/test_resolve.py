@@ -1,3 +1,5 @@
+"""References: every reading of a text, and the one version it means"""
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Commits: fenced, adopted, settled when their answer was lost"""
+
 import dataclasses
 import math
 from datetime import timedelta

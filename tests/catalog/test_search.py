@@ -1,3 +1,5 @@
+"""Search: by anything written on a version"""
+
 import pytest
 
 from artifactstore.core.digest import Sha256

@@ -1,3 +1,5 @@
+"""Transactions: locked, retried, and settled"""
+
 import os
 import sqlite3
 import threading

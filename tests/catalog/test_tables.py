@@ -1,3 +1,5 @@
+"""Tables and triggers hold what the code promises"""
+
 import pytest
 import sqlalchemy as sa
 

@@ -1,3 +1,5 @@
+"""Database errors in the store's words, without a password"""
+
 import sqlite3
 
 import pytest

@@ -1,3 +1,5 @@
+"""Migrations: from nothing, from an older schema, two at once"""
+
 import os
 import subprocess
 import sys

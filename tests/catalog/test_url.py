@@ -1,3 +1,5 @@
+"""Catalog URLs: understood or refused, never echoed"""
+
 from pathlib import Path
 
 import pytest

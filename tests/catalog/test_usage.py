@@ -1,3 +1,5 @@
+"""Usage: each byte counted once"""
+
 import pytest
 
 from artifactstore.core.digest import Digest

@@ -1,3 +1,5 @@
+"""Version rows: aliases and metrics filled in bulk"""
+
 import sqlalchemy as sa
 
 from artifactstore.catalog.batches import CHUNK

@@ -1,3 +1,5 @@
+"""Versions: listed, found, and what each holds"""
+
 import pytest
 import sqlalchemy as sa
 
