@@ -1,0 +1,134 @@
+"""Invocation: the options that every command takes, and what it gets for them"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from artifactstore.core.errors import Denied
+from artifactstore.core.settings import Settings
+from artstore.location import MARK, Location
+from artstore.output import Form, Output
+from artstore.progress import Reporter
+
+if TYPE_CHECKING:
+    from artifactstore.depot import Depot
+    from artifactstore.store import Store
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One run of a command: which store it works on, and where it speaks"""
+
+    store: str | None
+    catalog: str | None
+    settings: Settings
+    output: Output
+    monitor: Reporter
+
+    def locate(self) -> Location:
+        """The store and the catalog that are meant"""
+        return Location.find(self.store, self.catalog)
+
+    def open(self, *, make: bool = False, read_only: bool = False) -> "Store":
+        """Open it; make: the store in the home folder is made when nobody named another"""
+        # SQLAlchemy takes longer to import than all of --help
+        from artifactstore.store import Store  # noqa: PLC0415
+
+        where = self.locate()
+        if make and where.default and not (Path(where.store) / MARK).exists():
+            return Store.init(where.store, where.catalog, settings=self.settings, monitor=self.monitor)
+        return Store.open(where.store, where.catalog, settings=self.settings, monitor=self.monitor, read_only=read_only)
+
+    def open_rows(self) -> "Depot":
+        """Open its parts to look at rows, without the verbs of Store, which take as long to import as a list to show"""
+        from artifactstore.depot import open_depot  # noqa: PLC0415  # as above
+
+        where = self.locate()
+        return open_depot(where.store, where.catalog, settings=self.settings, monitor=self.monitor, read_only=True)
+
+    def open_for_reading(self) -> "Store":
+        """Open it to read and to note what was found, or only to read where nothing may be written"""
+        try:
+            return self.open()
+        except Denied:
+            return self.open(read_only=True)
+
+
+def _invocation(
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="ARTSTORE_STORE",
+            metavar="URL",
+            help="The store: a folder, or a URL such as s3://bucket/prefix. "
+            "Default: the nearest artstore.toml or .artstore up the tree, else ~/.artstore.",
+            rich_help_panel="Common options",
+        ),
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            "--catalog",
+            envvar="ARTSTORE_CATALOG",
+            metavar="URL",
+            help="Its catalog: sqlite:////file or postgresql://user@host/database. "
+            "Default: catalog.sqlite in the store.",
+            rich_help_panel="Common options",
+        ),
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            envvar="ARTSTORE_OFFLINE",
+            help="Use no network; what needs one ends with exit code 14.",
+            rich_help_panel="Common options",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Answer with one JSON document.", rich_help_panel="Common options"),
+    ] = False,
+    as_jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="Answer with one JSON event a line.", rich_help_panel="Common options"),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Answer with ids only.", rich_help_panel="Common options"),
+    ] = False,
+    debug: Annotated[  # noqa: ARG001  # read where errors end up, which may be before any command runs
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Common options"),
+    ] = False,
+) -> Invocation:
+    output = Output(Form.chosen(as_json=as_json, as_jsonl=as_jsonl, ids=quiet))
+    return Invocation(store, catalog, Settings(offline=offline), output, Reporter(output))
+
+
+COMMON = inspect.signature(_invocation).parameters
+
+
+def with_invocation(command: Callable[Concatenate[Invocation, P], None]) -> Callable[..., None]:
+    """A command whose signature has the common options in place of its first parameter, the Invocation"""
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        invocation = _invocation(**{name: values.pop(name) for name in COMMON})
+        with invocation.monitor:
+            command(invocation, **values)  # type: ignore[call-arg]  # what the merged signature asked for
+
+    merged = [*own, *COMMON.values()]
+    run.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]  # what typer reads, PEP 362
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    return run

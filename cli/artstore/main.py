@@ -1,0 +1,113 @@
+"""Main: the command and its tree"""
+
+import gc
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import artifactstore
+from artstore import add, alias, catalog, checkout, health, init, integrity, journal, metric, usage, versions
+from artstore.failure import INTERRUPTED, USAGE, report
+
+
+class Root(TyperGroup):
+    """The command group at the top, where every error ends as one line and an exit code"""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """As Click calls it; the exit code when not standalone"""
+        given = list(sys.argv[1:] if args is None else args)
+        options = given[: given.index("--")] if "--" in given else given
+        try:
+            code = super().main(
+                args,
+                prog_name or "artstore",
+                complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+        except Exception as e:  # noqa: BLE001  # no traceback ever reaches a person who did not ask
+            code = report(e, as_json="--json" in options, debug="--debug" in options)
+        if code == INTERRUPTED:
+            print("artstore: Interrupted", file=sys.stderr)  # noqa: T201  # the command speaks on stderr
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+_DAILY, _STORE = "Daily work", "The store"
+_COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    (_DAILY, "add", add.add),
+    (_DAILY, "checkout", checkout.checkout),
+    (_DAILY, "ls", versions.ls),
+    (_DAILY, "show", versions.show),
+    (_DAILY, "search", versions.search),
+    (_DAILY, "metric", metric.metric),
+    (_STORE, "init", init.init),
+    (_STORE, "status", health.status),
+    (_STORE, "du", usage.du),
+    (_STORE, "log", journal.log),
+    (_STORE, "verify", integrity.verify),
+    (_STORE, "repair", integrity.repair),
+    (_STORE, "doctor", health.doctor),
+)
+
+
+def _rich() -> bool:
+    """Help is drawn with boxes and colours on a terminal only; they take longer than all the rest"""
+    return sys.stdout.isatty()
+
+
+app = typer.Typer(
+    name="artstore",
+    cls=Root,
+    help="Store model checkpoints, fine-tunes, merges and quantized variants, each byte once.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if _rich() else None,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+for panel, name, command in _COMMANDS:
+    app.command(name, rich_help_panel=panel)(command)
+app.add_typer(alias.app, name="alias", rich_help_panel=_DAILY)
+app.add_typer(catalog.app, name="catalog", rich_help_panel=_STORE)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"artstore {artifactstore.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback answers
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+def main() -> None:
+    """The entry point of the command"""
+    # what this short process leaves behind goes with it; by default a tenth of its time went into collecting that
+    gc.set_threshold(200_000, 20, 20)
+    # a session that ends releases its lease and clears its files, so it must end and not be cut off
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # a name that the terminal's encoding lacks is no reason to fail
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app()

@@ -1,0 +1,172 @@
+"""Versions: ls, show and search"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from artifactstore.core.units import format_duration, format_size
+from artstore.invocation import Invocation, with_invocation
+from artstore.output import number, plural
+from artstore.screen import Column, Screen
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.base import VersionInfo
+
+_ROW = (
+    Column("ref", style="cyan"),
+    Column("aliases", style="green"),
+    Column("phase"),
+    Column("step", right=True),
+    Column("metrics", wrap=True),
+    Column("size", right=True),
+    Column("age", right=True),
+    Column("license", style="dim"),
+)
+
+
+@with_invocation
+def ls(
+    run: Invocation,
+    *,
+    glob: Annotated[
+        str | None, typer.Argument(metavar="NAME-GLOB", help="Only artifacts whose name matches, such as 'wan-*'.")
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="KEY[:asc|:desc]",
+            help="By created, taken, loaded, name, number, size, files, tensors, step or epoch.",
+        ),
+    ] = "created:desc",
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = None,
+) -> None:
+    """List versions, the newest first"""
+    with run.open_rows() as depot:
+        _tell_rows(run, depot.catalog.versions.list(glob=glob, sort=sort, limit=limit))
+
+
+@with_invocation
+def search(
+    run: Invocation,
+    *,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A part of what is looked for; case does not matter.")],
+) -> None:
+    """Find versions by what is written on them
+
+    By name, phase, request id, licence, file path, metadata, alias or digest.
+    """
+    with run.open(read_only=True) as store:
+        _tell_rows(run, store.search(text))
+
+
+def _tell_rows(run: Invocation, versions: Sequence["VersionInfo"]) -> None:
+    def show(screen: Screen) -> None:
+        if versions:
+            now = time.time_ns() // 1000
+            screen.table(_ROW, [_row(version, now) for version in versions])
+        else:
+            screen.line("No versions")
+
+    ids = (str(version.id) for version in versions)
+    run.output.tell_rows("version", _documents(versions), show, ids=ids)
+
+
+def _documents(versions: Sequence["VersionInfo"]) -> Iterator[dict[str, Any]]:
+    from artifactstore.ops.describe import summary  # noqa: PLC0415  # heavy
+
+    yield from map(summary, versions)
+
+
+def _row(version: "VersionInfo", now: int) -> tuple[str, ...]:
+    return (
+        version.ref,
+        " ".join(version.aliases),
+        version.phase or "",
+        "" if version.step is None else str(version.step),
+        metrics_line(version.metrics),
+        format_size(version.nbytes),
+        _ago(now - version.created),
+        version.license or "",
+    )
+
+
+def metrics_line(metrics: Mapping[str, float]) -> str:
+    """`loss=0.04 accuracy=0.9`"""
+    return " ".join([f"{name}={number(value)}" for name, value in metrics.items()])
+
+
+def age(moment: str) -> str:
+    """How long ago an ISO 8601 time was: `47d`; `-` for what is yet to come"""
+    return _ago((datetime.now(UTC) - datetime.fromisoformat(moment)) // timedelta(microseconds=1))
+
+
+def _ago(microseconds: int) -> str:
+    return format_duration(timedelta(microseconds=microseconds)) if microseconds >= 0 else "-"
+
+
+@with_invocation
+def show(
+    run: Invocation,
+    *,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="name, name@alias, name:number, an id or a request id.")],
+) -> None:
+    """Show one version: its labels, metrics, parents and files"""
+    with run.open(read_only=True) as store:
+        document = store.show(ref)
+    run.output.tell(document, lambda screen: _draw(screen, document), ids=[document["id"]])
+
+
+_FILES = (Column("file", style="cyan"), Column("size", right=True), Column("format"), Column("sha256", style="dim"))
+
+
+def _draw(screen: Screen, document: dict[str, Any]) -> None:
+    screen.line(" ".join([document["ref"], *(f"@{alias}" for alias in document["aliases"])]), style="bold")
+    fields = [*_labels(document), *_numbers(document)]
+    fields += [(f"parent {parent['position']}", _parent(parent)) for parent in document["parents"]]
+    fields += [("pinned", _pin(pin)) for pin in document["pins"]]
+    screen.fields(fields)
+    screen.line()
+    rows = [(file["path"], format_size(file["size"]), file["format"], file["sha256"]) for file in document["files"]]
+    screen.table(_FILES, rows)
+
+
+def _labels(document: dict[str, Any]) -> list[tuple[str, str]]:
+    labels = ("id", "phase", "step", "epoch", "request_id", "license")
+    fields = [(name, "" if document[name] is None else str(document[name])) for name in labels]
+    metadata = document["metadata"].items()
+    return fields + [
+        (f"meta {name}", value if isinstance(value, str) else json.dumps(value)) for name, value in metadata
+    ]
+
+
+def _numbers(document: dict[str, Any]) -> list[tuple[str, str]]:
+    tensors = plural(document["tensors"], "tensor") if document["tensors"] else ""
+    size = (
+        f"{format_size(document['logical_bytes'])}, {format_size(document['unique_bytes'])} of it in no other version"
+    )
+    return [
+        ("metrics", metrics_line(document["metrics"])),
+        ("created", f"{document['created']} ({age(document['created'])} ago)"),
+        ("taken in", document["taken"]),
+        ("last load", document["last_load"] or ""),
+        ("size", size),
+        ("tensors", " ".join([tensors, *document["dtypes"]]).strip()),
+    ]
+
+
+def _pin(pin: dict[str, Any]) -> str:
+    return f"{pin['why']} until {pin['until']}" if pin["until"] else str(pin["why"])
+
+
+def _parent(parent: dict[str, Any]) -> str:
+    parts = [parent["relation"], parent["ref"]]
+    if parent["weight"] is not None:
+        parts.append(f"weight {number(parent['weight'])}")
+    if parent["id"] is None:
+        parts.append("(not in this store)")
+    return " ".join(parts)
