@@ -4,13 +4,15 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from artifactstore.catalog.base import VersionInfo
 from artifactstore.core.digest import Sha256
@@ -24,6 +26,8 @@ from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest
 
 _CHUNK = 8 << 20
+_SYNCERS = 4
+_UNDER_WAY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +141,18 @@ def _translated(error: OSError, plan: CheckoutPlan) -> StoreError:
 
 
 def _write(depot: Depot, plan: CheckoutPlan, parts: Sequence["_Part"]) -> None:
-    done = sum(part.done for part in parts)
     by_path = {part.file.path: part for part in parts}
     wanted = [(part.file, part.done) for part in parts]
     try:
-        with ThreadPoolExecutor(1, "artstore-sha256") as hasher, ThreadPoolExecutor(4, "artstore-sync") as syncer:
-            finished = [syncer.submit(part.finish) for part in parts if part.done == part.file.size]
-            for path, pieces in _by_file(Fetch(depot, plan.manifest).pieces(wanted)):
+        with _Line(depot, sum(part.done for part in parts), plan.nbytes) as line:
+            for part in parts:
+                if part.done == part.file.size:
+                    line.finish(part)
+            for path, pieces in groupby(Fetch(depot, plan.manifest).pieces(wanted), key=_path):
                 for piece in pieces:
-                    by_path[path].take(piece.data, hasher)
-                    done += len(piece.data)
-                    depot.monitor(Progress("checkout", done, plan.nbytes))
-                finished.append(syncer.submit(by_path[path].finish))
-            for future in finished:
-                future.result()
+                    line.append(by_path[path], piece)
+                line.finish(by_path[path])
+            line.end()
     finally:
         for part in parts:
             part.close()
@@ -158,8 +160,58 @@ def _write(depot: Depot, plan: CheckoutPlan, parts: Sequence["_Part"]) -> None:
         _sync_folder(folder)
 
 
-def _by_file(pieces: Iterator[FilePiece]) -> Iterator[tuple[SafePath, Iterator[FilePiece]]]:
-    return groupby(pieces, key=lambda piece: piece.file.path)
+def _path(piece: FilePiece) -> SafePath:
+    return piece.file.path
+
+
+class _Line:
+    """Pieces in file order, each written by one thread while another hashes it; whole files are synced by others"""
+
+    def __init__(self, depot: Depot, done: int, total: int) -> None:
+        self._depot, self._done, self._total = depot, done, total
+        self._writer = ThreadPoolExecutor(1, "artstore-write")
+        self._hasher = ThreadPoolExecutor(1, "artstore-sha256")
+        self._syncer = ThreadPoolExecutor(_SYNCERS, "artstore-sync")
+        self._under_way: deque[tuple[FilePiece, Future[None], Future[None]]] = deque()
+        self._finished: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pool in (self._writer, self._hasher, self._syncer):
+            pool.shutdown(wait=True, cancel_futures=error is not None)
+
+    def append(self, part: "_Part", piece: FilePiece) -> None:
+        """Take the next piece; at most a few are under way at once"""
+        part.open()
+        self._depot.step("checkout.write.before")
+        written = self._writer.submit(part.write, piece.data)
+        self._under_way.append((piece, written, self._hasher.submit(part.hash, piece.data)))
+        while len(self._under_way) > _UNDER_WAY:
+            self._settle()
+
+    def finish(self, part: "_Part") -> None:
+        """Check, sync and rename once all its pieces are written"""
+        while self._under_way:
+            self._settle()
+        self._finished.append(self._syncer.submit(part.finish))
+
+    def end(self) -> None:
+        """Wait for the last rename; raise what went wrong"""
+        for future in self._finished:
+            future.result()
+
+    def _settle(self) -> None:
+        piece, written, hashed = self._under_way.popleft()
+        written.result()
+        hashed.result()
+        piece.release()
+        self._done += len(piece.data)
+        self._depot.monitor(Progress("checkout", self._done, self._total))
+        self._depot.step("checkout.write.after")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -190,32 +242,30 @@ class _Part:
         there = self._temp.stat().st_size if self._temp.exists() else 0
         return there if there == self.file.size else max((start for start in starts if start <= there), default=0)
 
-    def _open(self) -> None:
-        """Keep whole runs of an earlier try, hashed again from the disk"""
+    def open(self) -> None:
+        """Keep whole runs of an earlier try, hashed again from the disk; nothing happens when it is open"""
+        if self._fd >= 0:
+            return
         flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
         self._fd = os.open(self._temp, flags, 0o644)
-        os.ftruncate(self._fd, self.done)
+        if os.fstat(self._fd).st_size != self.done:
+            os.ftruncate(self._fd, self.done)
         for begin in range(0, self.done, _CHUNK):
             self._hash.update(os.read(self._fd, min(_CHUNK, self.done - begin)))
 
-    def take(self, data: memoryview, hasher: ThreadPoolExecutor) -> None:
-        """Append, hashing meanwhile"""
-        if self._fd < 0:
-            self._open()
-        self._depot.step("checkout.write.before")
-        hashed = hasher.submit(self._hash.update, data)
-        try:
-            view = data
-            while view:
-                view = view[os.write(self._fd, view) :]
-        finally:
-            hashed.result()
-        self._depot.step("checkout.write.after")
+    def write(self, data: memoryview) -> None:
+        """Append"""
+        view = data
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def hash(self, data: memoryview) -> None:
+        """Take the bytes into the file's sha256"""
+        self._hash.update(data)
 
     def finish(self) -> None:
         """Check, sync, rename"""
-        if self._fd < 0:
-            self._open()
+        self.open()
         if self._hash.digest() != self.file.sha256:
             os.ftruncate(self._fd, 0)
             raise Corrupt(

@@ -139,7 +139,7 @@ class _Check:
                 return "truncated"
             if size > place.start + place.stored:
                 return "corrupt"
-            buffer = self._pool.take(place.stored)
+            buffer = self._pool.take()
             try:
                 view = buffer.view[: place.stored]
                 self._depot.blobs.read_into(place.key, view, place.start)

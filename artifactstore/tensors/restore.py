@@ -124,6 +124,7 @@ class _Targets:
         cursors = {path: _Cursor(writes) for path, writes in self._writes.items()}
         for piece in Fetch(depot, manifest).pieces([(file, 0) for file in files]):
             cursors[piece.file.path].take(piece)
+            piece.release()
             done += len(piece.data)
             depot.monitor(Progress("restore", done, total))
 

@@ -2,14 +2,15 @@
 
 import mmap
 import threading
-from collections import defaultdict
 from contextlib import suppress
 
-_SMALLEST = 4 << 20
+from artifactstore.core.manifest import MAX_BLOB
+
+_FEWEST = 3
 
 
 class Buffer:
-    """A run of reused memory, returned to its pool when the last holder lets go"""
+    """Reused memory for one blob, returned to its pool when the last holder lets go"""
 
     def __init__(self, pool: "BufferPool", area: mmap.mmap) -> None:
         self._pool = pool
@@ -18,13 +19,8 @@ class Buffer:
         self._lock = threading.Lock()
 
     @property
-    def size(self) -> int:
-        """Bytes of memory it takes, at least what was asked for"""
-        return len(self._area)
-
-    @property
     def view(self) -> memoryview:
-        """All of it; the content is what the last user left"""
+        """All 64 MiB; the content is what the last user left"""
         return memoryview(self._area)
 
     def hold(self) -> None:
@@ -42,61 +38,51 @@ class Buffer:
 
 
 class BufferPool:
-    """At most `budget` bytes of buffers at once; asking for more waits
+    """Buffers of 64 MiB within `budget` bytes, three at the least; asking for more waits
 
-    Sizes are rounded up to powers of two from 4 MiB, so that buffers are reused across tensors of unlike sizes.
+    All are of one size, so that each can serve every blob and none is ever unmapped on the way; of a buffer only the
+    pages that were touched take memory, and the one used last is used next.
     """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._taken = 0
-        self._free: dict[int, list[mmap.mmap]] = defaultdict(list)
+        self._left = max(budget // MAX_BLOB, _FEWEST)
+        self._charged = 0
+        self._free: list[mmap.mmap] = []
         self._changed = threading.Condition()
 
-    def take(self, nbytes: int) -> Buffer:
-        """A buffer of at least `nbytes`, waiting until the budget allows it; a lone one may exceed the budget"""
-        size = max(_SMALLEST, 1 << (nbytes - 1).bit_length())
+    def take(self) -> Buffer:
+        """A buffer, waiting until the budget allows it"""
         with self._changed:
-            self._changed.wait_for(lambda: self._has_room(size))
-            if self._free[size]:
-                area = self._free[size].pop()
-            else:
-                area = mmap.mmap(-1, size)
-                self._taken += size
-        return Buffer(self, area)
-
-    def charge(self, nbytes: int) -> None:
-        """Count memory that a caller holds elsewhere against the budget, waiting until it fits"""
-        with self._changed:
-            self._changed.wait_for(lambda: self._has_room(nbytes))
-            self._taken += nbytes
-
-    def refund(self, nbytes: int) -> None:
-        """The caller let go of what was charged"""
-        with self._changed:
-            self._taken -= nbytes
-            self._changed.notify_all()
-
-    def _has_room(self, size: int) -> bool:
-        if self._free.get(size):
-            return True
-        for kept in self._free.values():
-            while kept and self._taken + size > self._budget:
-                area = kept.pop()
-                self._taken -= len(area)
-                # A view that is still about keeps its pages; they go with it.
-                with suppress(BufferError):
-                    area.close()
-        return self._taken + size <= self._budget or self._taken == 0
-
-    def close(self) -> None:
-        """Free what nobody holds; what is still held is freed with its last holder"""
-        with self._changed:
-            self._budget = 0
-            self._has_room(0)
+            self._changed.wait_for(lambda: self._free or self._left)
+            if not self._free:
+                self._left -= 1
+                self._free.append(mmap.mmap(-1, MAX_BLOB))
+            return Buffer(self, self._free.pop())
 
     def give_back(self, area: mmap.mmap) -> None:
         """Make the memory free for the next taker"""
         with self._changed:
-            self._free[len(area)].append(area)
+            self._free.append(area)
             self._changed.notify_all()
+
+    def charge(self, nbytes: int) -> None:
+        """Count memory that a caller holds elsewhere, waiting while others hold more than the budget with it"""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._charged or self._charged + nbytes <= self._budget)
+            self._charged += nbytes
+
+    def refund(self, nbytes: int) -> None:
+        """The caller let go of what was charged"""
+        with self._changed:
+            self._charged -= nbytes
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Free what nobody holds; what is still held is freed with its last holder"""
+        with self._changed:
+            for area in self._free:
+                # A view that is still about keeps its pages; they go with it.
+                with suppress(BufferError):
+                    area.close()
+            self._free.clear()

@@ -10,7 +10,6 @@ from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.formats.cutting import (
     BLOB_LIMIT,
     GATHER_BELOW,
-    GATHER_LIMIT,
     Gather,
     Role,
     Segment,
@@ -83,8 +82,8 @@ class FileDraft:
 class _Gatherer:
     """Runs of bytes put into shared blobs by a rule"""
 
-    def __init__(self, upload: Upload, rule: Callable[[], _Rule], capacity: int) -> None:
-        self._upload, self._rule, self._capacity = upload, rule, capacity
+    def __init__(self, upload: Upload, rule: Callable[[], _Rule]) -> None:
+        self._upload, self._rule = upload, rule
         self._open: _Shared | None = None
 
     def add(self, name: str, length: int, fill: Callable[[memoryview], None]) -> tuple[_Run, Buffer, memoryview]:
@@ -92,7 +91,7 @@ class _Gatherer:
         if self._open is not None and not self._open.rule.fits(length):
             self.close()
         if self._open is None:
-            self._open = _Shared(self._upload.pool.take(self._capacity), self._rule())
+            self._open = _Shared(self._upload.pool.take(), self._rule())
         shared = self._open
         before = shared.rule.length
         start = shared.rule.place(name, length)
@@ -123,19 +122,15 @@ class _FileCutter:
         """Cut at the format's regions, or by content where there are none"""
         try:
             if self._draft.source.info.regions:
-                self._by_region(list(cut(self._draft.source.size, self._draft.source.info.regions)))
+                self._by_region(cut(self._draft.source.size, self._draft.source.info.regions))
             else:
                 self._by_content(self._draft.source.size)
         finally:
             digest = self._sha256.digest()
         self._draft.sha256 = Sha256(digest)
 
-    def _by_region(self, segments: Sequence[Segment]) -> None:
-        rest = sum(segment.end - segment.begin for segment in segments if segment.role is Role.REST)
-        gathers = {
-            Role.GATHER: _Gatherer(self._upload, Gather, GATHER_LIMIT),
-            Role.REST: _Gatherer(self._upload, _Concatenate, min(max(rest, 1), BLOB_LIMIT)),
-        }
+    def _by_region(self, segments: Iterable[Segment]) -> None:
+        gathers = {Role.GATHER: _Gatherer(self._upload, Gather), Role.REST: _Gatherer(self._upload, _Concatenate)}
         for segment in segments:
             if segment.role is Role.SOLO:
                 self._solo(segment)
@@ -154,7 +149,7 @@ class _FileCutter:
         length = segment.end - segment.begin
         data = self._reading.view(segment.begin, segment.end)
         if data is None:
-            buffer = self._upload.pool.take(length)
+            buffer = self._upload.pool.take()
             data = buffer.view[:length]
             self._reading.fill(segment.begin, data)
             buffer.hold()
@@ -168,7 +163,7 @@ class _FileCutter:
     def _by_content(self, size: int) -> None:
         offset, kept = 0, b""
         while offset < size:
-            buffer = self._upload.pool.take(min(BLOB_LIMIT, size - offset + len(kept)))
+            buffer = self._upload.pool.take()
             fresh = min(BLOB_LIMIT - len(kept), size - offset)
             window = buffer.view[: len(kept) + fresh]
             window[: len(kept)] = kept
@@ -209,7 +204,7 @@ def cut_sources(upload: Upload, sources: Iterable[Source]) -> list[FileDraft]:
 
     Raise Invalid when a source changed while it was read.
     """
-    small = _Gatherer(upload, Gather, GATHER_LIMIT)
+    small = _Gatherer(upload, Gather)
     drafts = []
     for source in sources:
         draft = FileDraft(source)

@@ -1,10 +1,12 @@
 """Fetch: blobs of a version come in ahead of their use, checked against their digest, under a byte budget"""
 
 import os
+import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from artifactstore.catalog.base import Place
 from artifactstore.core.decode import read_manifest
@@ -14,17 +16,20 @@ from artifactstore.core.manifest import MAX_BLOB, BlobInfo, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import Buffer, BufferPool
 
-# Enough to keep four readers busy; more would only take memory.
-_AHEAD = 4 * MAX_BLOB
+# Blobs read ahead: enough to keep four readers busy; more would only take memory.
+_AHEAD = 4
+# What is read ahead is bounded here; a blob that is needed now must never wait for one that is kept for later.
+_UNLIMITED = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class FilePiece:
-    """Bytes of a file from `offset`; the memory is good until the next piece is asked for"""
+    """Bytes of a file from `offset`; the memory is good until `release` is called, from any thread"""
 
     file: FileEntry
     offset: int
     data: memoryview
+    release: Callable[[], None]
 
 
 def load_manifest(depot: Depot, version: Digest) -> Manifest:
@@ -81,10 +86,10 @@ class Fetch:
 
     def __init__(self, depot: Depot, manifest: Manifest) -> None:
         self._depot, self._manifest = depot, manifest
-        self._pool = BufferPool(1 << 62)
-        self._budget = min(depot.settings.memory, _AHEAD)
-        self._held = 0
+        self._pool = BufferPool(_UNLIMITED)
+        self._ahead = max(min(depot.settings.memory // MAX_BLOB, _AHEAD), 1)
         self._loaded: dict[int, _Loaded] = {}
+        self._lock = threading.Lock()
 
     def pieces(self, files: Iterable[tuple[FileEntry, int]]) -> Iterator[FilePiece]:
         """The bytes of each file in order, from an offset at which a run begins
@@ -106,8 +111,8 @@ class Fetch:
                     self._schedule(readers, ahead, uses, places, needed=extent.blob)
                     loaded = self._loaded[extent.blob]
                     loaded.ready.result()
-                    yield FilePiece(file, offset, loaded.buffer.view[extent.start : extent.start + extent.length])
-                    self._used(extent.blob, loaded)
+                    data = loaded.buffer.view[extent.start : extent.start + extent.length]
+                    yield FilePiece(file, offset, data, partial(self._used, extent.blob, loaded))
             finally:
                 readers.shutdown(wait=True, cancel_futures=True)
 
@@ -120,29 +125,33 @@ class Fetch:
         *,
         needed: int,
     ) -> None:
-        while ahead and (needed not in self._loaded or self._held + self._blob(ahead[0]).size <= self._budget):
+        while ahead and (needed not in self._loaded or len(self._loaded) < self._ahead):
             number = ahead.popleft()
             blob = self._blob(number)
-            buffer = self._pool.take(blob.size)
+            buffer = self._pool.take()
             place = places.get(blob.digest)
             ready = readers.submit(read_blob, self._depot, blob, place, buffer.view[: blob.size])
             self._loaded[number] = _Loaded(buffer, ready, uses[number])
-            self._held += buffer.size
 
     def _blob(self, number: int) -> BlobInfo:
         return self._manifest.blobs[number]
 
     def _used(self, number: int, loaded: _Loaded) -> None:
-        loaded.uses -= 1
-        if loaded.uses == 0:
+        with self._lock:
+            loaded.uses -= 1
+            if loaded.uses:
+                return
             del self._loaded[number]
-            self._held -= loaded.buffer.size
-            loaded.buffer.drop()
+        loaded.buffer.drop()
 
 
 def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
     """A small file whole, in memory"""
-    return b"".join(bytes(piece.data) for piece in Fetch(depot, manifest).pieces([(file, 0)]))
+    content = bytearray(file.size)
+    for piece in Fetch(depot, manifest).pieces([(file, 0)]):
+        content[piece.offset : piece.offset + len(piece.data)] = piece.data
+        piece.release()
+    return bytes(content)
 
 
 def find_file(manifest: Manifest, path: str) -> FileEntry:
