@@ -35,11 +35,23 @@ class Adding:
 
     def raw(self, mode: str, source: Path) -> Sample:
         target = _fresh(self.root / "raw") / "copy"
-        return measure.python("raw", mode, source, *([target] if mode.startswith("copy") else []))
+        return measure.inside("raw", mode, source, *([target] if mode.startswith("copy") else []))
 
-    def artstore_first(self) -> Sample:
+    def _new_store(self) -> None:
         _fresh(self.store).rmdir()
         measure.run([ARTSTORE, "init", self.store])
+        os.sync()
+
+    def library_first(self) -> Sample:
+        self._new_store()
+        return measure.inside("library", "add", self.store, self.base)
+
+    def library_changed(self) -> Sample:
+        os.sync()
+        return measure.inside("library", "add", self.store, self.tenth)
+
+    def artstore_first(self) -> Sample:
+        self._new_store()
         return measure.run([ARTSTORE, "add", self.base, "--as", "model", "--store", self.store])
 
     def artstore_changed(self) -> Sample:
@@ -84,6 +96,11 @@ class Adding:
         target = _fresh(self.root / "out")
         return measure.run([ARTSTORE, "checkout", "model:1", target, "--store", self.store])
 
+    def restic_restore(self) -> Sample | None:
+        target = _fresh(self.root / "out")
+        path = f"latest:{self.base.parent}"
+        return self._restic("restore", path, "--target", str(target)) if tool("restic") else None
+
     def cp(self, *, sync: bool) -> Sample:
         target = _fresh(self.root / "out")
         copy = f"cp {self.base} {target}/base.safetensors"
@@ -98,6 +115,8 @@ def run(root: Path, rounds: int) -> dict[str, object]:
         "raw read+blake3+sha256+write+fsync": lambda: adding.raw("copy+sha256", adding.base),
         "raw read+blake3": lambda: adding.raw("hash", adding.tenth),
         "raw read+blake3+sha256": lambda: adding.raw("hash+sha256", adding.tenth),
+        "Store.add, first": adding.library_first,
+        "Store.add, 10 % changed": adding.library_changed,
         "artstore add, first": adding.artstore_first,
         "artstore add, 10 % changed": adding.artstore_changed,
         "restic backup, first": adding.restic_first,
@@ -105,6 +124,7 @@ def run(root: Path, rounds: int) -> dict[str, object]:
         "dvc add, first": adding.dvc_first,
         "dvc add, 10 % changed": adding.dvc_changed,
         "artstore checkout": adding.artstore_checkout,
+        "restic restore": adding.restic_restore,
         "cp": lambda: adding.cp(sync=False),
         "cp, synced": lambda: adding.cp(sync=True),
     }

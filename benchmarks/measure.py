@@ -1,10 +1,10 @@
 """Measure: wall time and peak memory of a child process, medians over rounds"""
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,26 +20,30 @@ class Sample:
 
 
 def run(command: Sequence[str | Path], **environment: str) -> Sample:
-    """Run to the end in its own process; raise when it fails"""
+    """Run a command to its end in its own process; raise when it fails"""
+    return _run(command, environment)[0]
+
+
+def inside(module: str, *arguments: str | Path) -> Sample:
+    """Run a module of this folder that prints the seconds of its work, without those of starting the interpreter"""
+    sample, printed = _run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments], {})
+    return Sample(float(printed), sample.peak_rss)
+
+
+def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[Sample, str]:
     began = time.perf_counter()
-    pid = subprocess.Popen(
-        [str(part) for part in command],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    _, error = pid.stderr.read(), pid.stderr
-    _, status, usage = os.wait4(pid.pid, 0)
-    pid.returncode = os.waitstatus_to_exitcode(status)
-    error.close()
-    if pid.returncode:
-        raise RuntimeError(f"{command[0]} ended with {pid.returncode}")
-    return Sample(time.perf_counter() - began, usage.ru_maxrss * 1024)
-
-
-def python(module: str, *arguments: str | Path) -> Sample:
-    """Run a module of this folder in a fresh interpreter"""
-    return run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments])
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as failed:
+        process = subprocess.Popen(
+            [str(part) for part in command], env=os.environ | environment, stdout=printed, stderr=failed
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            failed.seek(0)
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}: {failed.read().decode()[-500:]}")
+        printed.seek(0)
+        return Sample(seconds, usage.ru_maxrss * 1024), printed.read().decode()
 
 
 def median(samples: Sequence[Sample]) -> Sample:
@@ -65,8 +69,3 @@ def interleaved(contenders: dict[str, Callable[[], Sample | None]], rounds: int)
 def as_json(samples: dict[str, Sample]) -> dict[str, dict[str, float]]:
     """For the JSON beside the page"""
     return {name: asdict(sample) for name, sample in samples.items()}
-
-
-def own_peak() -> int:
-    """Peak resident bytes of this process"""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
