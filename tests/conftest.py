@@ -1,6 +1,8 @@
 """Fixtures that many rooms of the suite share"""
 
 import secrets
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -48,3 +50,26 @@ def s3_url(request) -> str:
     """A store URL under a fresh prefix, once per S3 server"""
     endpoint = request.getfixturevalue(f"{request.param}_endpoint")
     return f"s3://{S3_BUCKET}/{secrets.token_hex(6)}?endpoint_url={endpoint}&region=us-east-1"
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mount a tmpfs with options; skip where that is not permitted"""
+    points = []
+
+    def mount(options):
+        point = tmp_path / f"mount{len(points)}"
+        point.mkdir()
+        done = (
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", point], capture_output=True, text=True)
+            if shutil.which("mount")
+            else None
+        )
+        if done is None or done.returncode != 0:
+            pytest.skip(f"mounting is not permitted here: {done.stderr.strip() if done else 'no mount'}")
+        points.append(point)
+        return point
+
+    yield mount
+    for point in points:
+        subprocess.run(["umount", "-l", point], check=True)

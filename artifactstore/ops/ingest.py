@@ -230,8 +230,8 @@ def _check_space(depot: Depot, plan: IngestPlan) -> None:
     room = max(free - depot.settings.reserve, 0)
     if need > room:
         raise NoSpace(
-            f"{format_size(plan.nbytes)} to add, at least {format_size(need)} of it new; {format_size(room)} are free "
-            f"at {depot.blobs.url}; make room or use another store",
+            f"{format_size(plan.nbytes)} to add, at least {format_size(need)} of it new; {format_size(free)} are free "
+            f"at {depot.blobs.url}, {format_size(depot.settings.reserve)} of them kept back; make room or go elsewhere",
             need=need,
             free=room,
         )

@@ -265,29 +265,6 @@ class TestLimits:
             assert store.read(key) == DATA
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """Mount a tmpfs with options; skip where that is not permitted"""
-    points = []
-
-    def mount(options):
-        point = tmp_path / f"mount{len(points)}"
-        point.mkdir()
-        done = (
-            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", point], capture_output=True, text=True)
-            if shutil.which("mount")
-            else None
-        )
-        if done is None or done.returncode != 0:
-            pytest.skip(f"mounting is not permitted here: {done.stderr.strip() if done else 'no mount'}")
-        points.append(point)
-        return point
-
-    yield mount
-    for point in points:
-        subprocess.run(["umount", "-l", point], check=True)
-
-
 class TestFullDisk:
     def test_no_space_left(self, mounted):
         store = LocalBlobs(mounted("size=1m") / "store")

@@ -161,7 +161,7 @@ def test_out_of_space_is_found_before_the_work(tmp_path):
     with sparse.open("wb") as file:
         file.truncate(1 << 43)
     with Store.init(str(tmp_path / "store"), settings=Settings()) as store:
-        with pytest.raises(NoSpace, match="free at"):
+        with pytest.raises(NoSpace, match="are free"):
             store.add([sparse], name="m")
         assert store.depot.blobs.owners() == []
 

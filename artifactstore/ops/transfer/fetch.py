@@ -59,6 +59,8 @@ def read_blob(depot: Depot, blob: BlobInfo, place: Place | None, into: memoryvie
             depot.blobs.read_into(found.key, into, found.start)
         except NotFound:
             continue
+        except Corrupt as e:
+            raise _damaged(blob, "truncated") from e
         if Digest.of(into) != blob.digest:
             raise _damaged(blob, "corrupt")
         return
@@ -152,12 +154,3 @@ def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
         content[piece.offset : piece.offset + len(piece.data)] = piece.data
         piece.release()
     return bytes(content)
-
-
-def find_file(manifest: Manifest, path: str) -> FileEntry:
-    """Raise NotFound when the version has no such file"""
-    files: Sequence[FileEntry] = [file for file in manifest.files if file.path == path]
-    if not files:
-        names = ", ".join(str(file.path) for file in manifest.files[:5])
-        raise NotFound(f"{manifest.artifact} has no file {path!r}; it has {names}", code="path", path=path)
-    return files[0]
