@@ -80,3 +80,39 @@ def test_nothing_to_do_and_nowhere_to_get_it(store, model, tmp_path):
     (tmp_path / "useless").mkdir()
     np.save(tmp_path / "useless/x.npy", np.zeros(3))
     assert len(store.repair(source=str(tmp_path / "useless")).left) == 1
+
+
+def test_a_manifest_that_is_gone_everywhere_leaves_its_blobs_to_other_versions(damaged, model, tmp_path):
+    (place,) = damaged.depot.catalog.blobs.manifests()
+    replace(damaged, place.key, None)
+    damaged.verify()
+    report = damaged.repair(source=str(model))
+    assert report.healed == ()
+    assert place.digest in report.left
+    damaged.add([model], name="m")
+    assert damaged.repair(source=str(model)).left == ()
+    assert damaged.verify().damaged == ()
+
+
+def test_a_single_plain_file_is_enough_for_its_blobs(store, tmp_path):
+    path = tmp_path / "w.bin"
+    path.write_bytes(np.random.default_rng(3).bytes(6 << 20))
+    store.add([path], name="m")
+    for place in store.depot.catalog.blobs.all():
+        replace(store, place.key, None)
+    store.verify()
+    assert store.repair(source=str(path)).left == ()
+    store.checkout("m", tmp_path / "out")
+    assert contents(tmp_path / "out") == {"w.bin": path.read_bytes()}
+
+
+def test_a_blob_whose_damage_was_healed_meanwhile_is_found_not_written(store, model):
+    store.add([model], name="m")
+    (place, *_) = store.depot.catalog.blobs.all()
+    store.depot.catalog.blobs.damage([place])
+    plan = repair.plan(store.depot)
+    store.repair()
+    before = set(store.depot.blobs.keys("blobs/"))
+    report = repair.run(store.depot, plan)
+    assert report.left == ()
+    assert set(store.depot.blobs.keys("blobs/")) == before
