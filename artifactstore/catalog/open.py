@@ -1,7 +1,7 @@
 """Opening a catalog: an existing one of the right store, or a new one"""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -77,21 +77,17 @@ def create_catalog(url: str, *, store_id: str, catalog_id: str, settings: Settin
         migrate(database)
         wanted = (store_id, catalog_id)
         found = database.write(lambda connection: _claim(connection, wanted, database.now(connection)), exclusive=True)
-        _check_new(found, wanted, database)
+        _refuse_other(found, wanted, database)
     return Catalog.over(database, found)
 
 
 def check_new(url: str, settings: Settings) -> None:
-    """Raise what `create_catalog` would raise for this URL, changing nothing"""
-    Database(url, settings, create=True).close()
-    try:
-        found = open_catalog(url, store_id=None, catalog_id=None, settings=settings, read_only=True)
-    except NotFound:
-        return
-    found.close()
-    raise Exists(
-        f"Catalog {found.url} belongs to another store; give this one its own", code="catalog", store=found.store_id
-    )
+    """Raise what `create_catalog` would raise for a new store, changing nothing"""
+    database = Database(url, settings, create=True)
+    file = database.url.file
+    with closing(database):
+        if file is None or file.exists():
+            _refuse_other(database.read(lambda connection: _found(connection, database)), None, database)
 
 
 def open_catalog(
@@ -117,8 +113,8 @@ def _closed_on_error(database: Database) -> Iterator[None]:
         raise
 
 
-def _check_new(found: Identity, wanted: Identity, database: Database) -> None:
-    if found != wanted:
+def _refuse_other(found: Identity | None, wanted: Identity | None, database: Database) -> None:
+    if found and found != wanted:
         raise Exists(
             f"Catalog {database.url.shown} belongs to another store; give this one its own",
             code="catalog",
@@ -138,6 +134,13 @@ def _check_same(found: Identity, wanted: tuple[str | None, str | None], database
 
 
 def _identity(connection: Connection, database: Database) -> Identity:
+    found = _found(connection, database)
+    if found is None:
+        raise NotFound(f"No catalog at {database.url.shown}", code="catalog", catalog=database.url.shown)
+    return found
+
+
+def _found(connection: Connection, database: Database) -> Identity | None:
     found = schema(connection)
     if found is None:
         refuse_foreign(connection, database)
@@ -146,7 +149,7 @@ def _identity(connection: Connection, database: Database) -> Identity:
         row = connection.execute(sa.select(store.c.store_id, store.c.catalog_id)).first()
         if row is not None:
             return row.store_id, row.catalog_id
-    raise NotFound(f"No catalog at {database.url.shown}", code="catalog", catalog=database.url.shown)
+    return None
 
 
 def _claim(connection: Connection, identity: Identity, at: int) -> Identity:
