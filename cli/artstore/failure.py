@@ -22,6 +22,7 @@ from artifactstore.core.errors import (
 )
 
 FAILED, USAGE, DAMAGED, PARTLY, INTERRUPTED = 1, 2, 4, 6, 130
+_LONGEST = 1000  # characters of a message that are shown; what was handed in may be a page
 # The first that fits: a class stands before its base.
 _CODES: tuple[tuple[type[StoreError], int], ...] = (
     (NoStore, 10),
@@ -47,7 +48,7 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
         document = {"error": known.code, "message": known.message, "facts": known.facts}
         line = json.dumps(document, default=str)
     else:
-        line = f"artstore: {one_line(known.message)}"
+        line = f"artstore: {one_line(known.message[:_LONGEST])}"
     print(line, file=sys.stderr)  # noqa: T201  # the command speaks on stderr
     return next((code for kind, code in _CODES if isinstance(known, kind)), FAILED)
 

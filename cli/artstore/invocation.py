@@ -61,54 +61,40 @@ class Invocation:
             return self.open(read_only=True)
 
 
+_common = functools.partial(typer.Option, rich_help_panel="Common options")
+
+
 def _invocation(
     *,
     store: Annotated[
         str | None,
-        typer.Option(
+        _common(
             "--store",
             envvar="ARTSTORE_STORE",
             metavar="URL",
             help="The store: a folder, or a URL such as s3://bucket/prefix. "
             "Default: the nearest artstore.toml or .artstore up the tree, else ~/.artstore.",
-            rich_help_panel="Common options",
         ),
     ] = None,
     catalog: Annotated[
         str | None,
-        typer.Option(
+        _common(
             "--catalog",
             envvar="ARTSTORE_CATALOG",
             metavar="URL",
             help="Its catalog: sqlite:////file or postgresql://user@host/database. "
             "Default: catalog.sqlite in the store.",
-            rich_help_panel="Common options",
         ),
     ] = None,
     offline: Annotated[
         bool,
-        typer.Option(
-            "--offline",
-            envvar="ARTSTORE_OFFLINE",
-            help="Use no network; what needs one ends with exit code 14.",
-            rich_help_panel="Common options",
-        ),
+        _common("--offline", envvar="ARTSTORE_OFFLINE", help="Use no network; what needs one ends with exit code 14."),
     ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Answer with one JSON document.", rich_help_panel="Common options"),
-    ] = False,
-    as_jsonl: Annotated[
-        bool,
-        typer.Option("--jsonl", help="Answer with one JSON event a line.", rich_help_panel="Common options"),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Answer with ids only.", rich_help_panel="Common options"),
-    ] = False,
+    as_json: Annotated[bool, _common("--json", help="Answer with one JSON document.")] = False,
+    as_jsonl: Annotated[bool, _common("--jsonl", help="Answer with one JSON event a line.")] = False,
+    quiet: Annotated[bool, _common("--quiet", "-q", help="Answer with ids only.")] = False,
     debug: Annotated[  # noqa: ARG001  # read where errors end up, which may be before any command runs
-        bool,
-        typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Common options"),
+        bool, _common("--debug", help="Show the traceback of an error.")
     ] = False,
 ) -> Invocation:
     output = Output(Form.chosen(as_json=as_json, as_jsonl=as_jsonl, ids=quiet))

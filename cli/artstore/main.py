@@ -1,9 +1,11 @@
 """Main: the command and its tree"""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +69,7 @@ _COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
 
 def _rich() -> bool:
     """Help is drawn with boxes and colours on a terminal only; they take longer than all the rest"""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 app = typer.Typer(
@@ -104,6 +106,9 @@ def _root(
 
 def main() -> None:
     """The entry point of the command"""
+    # a stream that was closed from outside would lend its number to the next file that is opened
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # as above
     # what this short process leaves behind goes with it; by default a tenth of its time went into collecting that
     gc.set_threshold(200_000, 20, 20)
     # a session that ends releases its lease and clears its files, so it must end and not be cut off

@@ -1,0 +1,73 @@
+"""artstore checkout"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import contents, document, done, refused
+
+
+@pytest.fixture
+def model(place, store):
+    folder = place / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"w" * 5000)
+    (folder / "sub" / "config.json").write_text("{}")
+    done("add", folder, "--as", "model")
+    return folder
+
+
+def test_the_files_come_back(model):
+    assert done("checkout", "model", "out").startswith("model:1 → out  2 files  5.0 kB  ")
+    for path in ("weights.bin", "sub/config.json"):
+        assert (Path("out") / path).read_bytes() == (model / path).read_bytes()
+    again = document("checkout", "model", "out")
+    assert (again["files"], again["kept"], again["written_bytes"]) == (0, 2, 0)
+
+
+def test_only_some(model):
+    document("checkout", "model", "out", "--only", "*.json", "--only", "nothing*")
+    assert [path.name for path in Path("out").rglob("*.*")] == ["config.json"]
+    assert refused(3, "checkout", "model", "out", "--only", "nothing*") == "No file of model:1 matches nothing*"
+
+
+def test_other_content_is_overwritten_by_force_alone(model):
+    Path("out").mkdir()
+    Path("out/weights.bin").write_text("mine")
+    assert refused(5, "checkout", "model", "out").startswith("out/weights.bin is there with other content")
+    assert contents("out").keys() == {"out/weights.bin"}
+    done("checkout", "model", "out", "--force")
+    assert Path("out/weights.bin").read_bytes() == b"w" * 5000
+
+
+def test_a_dry_run_writes_nothing(model):
+    assert "write   weights.bin" in done("checkout", "model", "out", "-n")
+    plan = document("checkout", "model", "out", "-n")
+    assert (len(plan["write"]), plan["keep"], plan["bytes"]) == (2, [], 5002)
+    assert not Path("out").exists()
+
+
+def test_quiet_is_the_id(model):
+    assert done("checkout", "model", "out", "-q").strip() == document("show", "model")["id"]
+
+
+def test_a_checkpoint_as_torch_writes_it(place):
+    torch = pytest.importorskip("torch")
+    from artifactstore import CheckpointManager
+
+    manager = CheckpointManager({"storage_path": str(place / ".artstore")})
+    manager.save_checkpoint({"request_id": "r1", "step": 3, "state": {"w": torch.arange(5)}})
+    assert done("checkout", "r1", "out/model.pth", "--format", "pth", "-n").endswith("Nothing changed (dry run)\n")
+    written = document("checkout", "r1", "out/model.pth", "--format", "pth")
+    assert written["bytes"] == Path("out/model.pth").stat().st_size
+    state = torch.load("out/model.pth", weights_only=True)
+    assert torch.equal(state["w"], torch.arange(5))
+    assert "--force" in refused(5, "checkout", "r1", "out/model.pth", "--format", "pth")
+    done("checkout", "r1", "out/model.pth", "--format", "pth", "--force")
+
+
+def test_pth_is_a_file_of_a_whole_checkpoint(model):
+    assert "no checkpoint" in refused(2, "checkout", "model", "a.pth", "--format", "pth")
+    assert "name the file to write" in refused(2, "checkout", "model", "model", "--format", "pth")
+    assert "--only is for files" in refused(2, "checkout", "model", "a.pth", "--format", "pth", "--only", "*")
+    assert not Path("a.pth").exists()

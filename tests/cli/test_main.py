@@ -1,0 +1,82 @@
+"""The command's root"""
+
+import subprocess
+import sys
+
+import pytest
+from artstore.main import app
+from typer.main import get_command
+
+import artifactstore
+from tests.cli.calling import call, done, refused
+
+
+def walk(command, words=()):
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, (*words, name))
+
+
+COMMANDS = sorted(words for words in walk(get_command(app)) if words)
+
+
+def test_the_tree_is_the_one_promised():
+    alone = "add checkout doctor du init log ls metric repair search show status verify"
+    grouped = ["alias", "alias log", "alias rm", "alias set", "catalog", "catalog upgrade"]
+    assert [" ".join(words) for words in COMMANDS] == sorted([*alone.split(" "), *grouped])
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_of_each_command(words):
+    shown = done(*words, "--help")
+    assert shown == done(*words, "-h")
+    assert "Usage: " in shown
+    if words not in {("alias",), ("catalog",)}:
+        assert all(
+            option in shown for option in ("--store", "--catalog", "--offline", "--json", "--jsonl", "-q", "--debug")
+        )
+
+
+def test_version():
+    assert done("--version") == f"artstore {artifactstore.__version__}\n"
+
+
+def test_without_a_command_it_shows_the_help():
+    result = call()
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert result.stdout.startswith("Usage: artstore")
+
+
+@pytest.mark.parametrize(
+    "words", [("lss",), ("--bogus",), ("ls", "--bogus"), ("show",), ("show", "a", "b"), ("add", "--as")]
+)
+def test_wrong_usage_is_one_line(words):
+    assert refused(2, *words).endswith("--help")
+
+
+def test_wrong_usage_with_json_is_json():
+    assert call("ls", "--bogus", "--json").stderr.startswith('{"error": "invalid.usage"')
+    assert call("show", "--", "--json").stderr.startswith("artstore: ")
+
+
+def test_debug_shows_where_it_came_from():
+    stderr = call("show", "nobody", "--debug").stderr
+    assert stderr.startswith("Traceback")
+    assert stderr.splitlines()[-1].startswith("artstore: No store at")
+
+
+def test_standalone_or_not():
+    command = get_command(app)
+    assert command.main(["show", "a\n", "--store", "x"], standalone_mode=False) == 10
+    assert command.main(["--version"], standalone_mode=False) in {0, None}
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys; from artstore.main import app\ntry: app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    names = {name.partition(".")[0] for name in said.splitlines()[-1].split()}
+    assert "artstore" in names
+    assert not names & {"sqlalchemy", "rich", "torch", "numpy", "fsspec", "alembic"}
+    assert "artifactstore.store" not in said.split()

@@ -1,0 +1,102 @@
+"""artstore ls, show and search"""
+
+import os
+import time
+
+import pytest
+from artstore.versions import age
+
+from tests.cli.calling import document, done, refused
+
+LS = {
+    "id",
+    "artifact",
+    "number",
+    "created",
+    "phase",
+    "step",
+    "epoch",
+    "request_id",
+    "aliases",
+    "metrics",
+    "license",
+    "logical_bytes",
+}
+SHOW = LS | {"pins", "parents", "files", "unique_bytes"}
+
+
+@pytest.fixture
+def three(store, place):
+    """bert:1, and wan:1 and wan:2 of other ages and sizes"""
+    for number, size in ((1, 3000), (2, 2000)):
+        path = place / "w.bin"
+        path.write_bytes(os.urandom(size))
+        moment = time.time() - 86400 * 10 * (3 - number)
+        os.utime(path, (moment, moment))
+        done("add", path, "--as", "wan", "--phase", f"phase_{number}")
+    return store
+
+
+def test_an_empty_store_says_so(place):
+    done("init")
+    assert done("ls") == "No versions\n"
+    assert document("ls") == {"versions": []}
+
+
+def test_a_table_of_what_matters(three):
+    lines = done("ls").splitlines()
+    assert lines[0].split() == ["REF", "PHASE", "STEP", "METRICS", "SIZE", "AGE", "LICENSE"]
+    assert [line.split()[0] for line in lines[1:]] == ["wan:2", "wan:1", "bert:1"]
+    assert lines[2].split() == ["wan:1", "phase_1", "3.0", "kB", "20d"]
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_names_order_and_limit(three):
+    def refs(*options):
+        return [version["ref"] for version in document("ls", *options)["versions"]]
+
+    assert refs("w*") == ["wan:2", "wan:1"]
+    assert refs("--sort", "size:desc", "--limit", 2) == ["bert:1", "wan:1"]
+    assert refs("--sort", "size:asc", "--limit", 1) == ["wan:2"]
+    assert refs("zzz") == []
+
+
+def test_documents_have_their_stable_keys(three):
+    (first, *_) = document("ls")["versions"]
+    assert set(first) >= LS
+    assert "files" not in first
+    shown = document("show", "bert")
+    assert set(shown) >= SHOW
+    assert {"path", "size", "sha256"} <= set(shown["files"][0])
+    assert document("search", "wan")["versions"][0].keys() == first.keys()
+
+
+def test_quiet_is_ids_alone(three):
+    ids = done("ls", "-q").split()
+    assert ids == [version["id"] for version in document("ls")["versions"]]
+    assert done("show", "bert", "-q").strip() == ids[-1]
+    assert done("search", "bert", "-q").split() == ids[-1:]
+
+
+def test_a_page_of_one_version(three, weights):
+    done("add", weights, "--as", "bert", "--parent", "bert:1", "--parent", "hf://o/x", "--meta", "note=it")
+    done("alias", "set", "bert", "prod", "bert:2")
+    lines = done("show", "bert:2").splitlines()
+    assert lines[0].split()[:2] == ["bert:2", "@prod"]
+    fields = dict(line.split("  ", 1) for line in lines[1 : lines.index("")])
+    assert fields["meta note"].strip() == "it"
+    assert fields["parent 0"].strip() == "finetune bert:1"
+    assert fields["parent 1"].strip() == "finetune hf://o/x (not in this store)"
+    assert lines[-1].startswith("weights.bin  10.2 kB")
+
+
+def test_search_finds_labels_and_says_when_not(three):
+    assert done("search", "phase_2").splitlines()[1].startswith("wan:2")
+    assert done("search", "mit").splitlines()[1].startswith("bert:1")
+    assert done("search", "nowhere") == "No versions\n"
+    assert "give a word" in refused(2, "search", " ")
+
+
+def test_an_age_of_what_is_yet_to_come():
+    assert age("2999-01-01T00:00:00Z") == "-"
+    assert age("2020-01-01T00:00:00Z").endswith("d")
