@@ -64,7 +64,7 @@ def _verified(report: "VerifyReport") -> dict[str, Any]:
 
 _DAMAGE = (
     Column("what"),
-    Column("digest", style="cyan"),
+    Column("digest", style="cyan", wrap=True),
     Column("kind", style="bold red"),
     Column("versions", wrap=True),
 )

@@ -69,7 +69,7 @@ class Screen:
         from rich import box  # noqa: PLC0415  # as above
         from rich.table import Table  # noqa: PLC0415
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for at, column in enumerate(columns):
             words = (word for row in rows for word in row[at].split())
             table.add_column(

@@ -24,7 +24,7 @@ _ROW = (
     Column("metrics", wrap=True),
     Column("size", right=True),
     Column("age", right=True),
-    Column("license", style="dim"),
+    Column("license", style="dim", wrap=True),
 )
 
 
@@ -121,7 +121,12 @@ def show(
     run.output.tell(document, lambda screen: _draw(screen, document), ids=[document["id"]])
 
 
-_FILES = (Column("file", style="cyan"), Column("size", right=True), Column("format"), Column("sha256", style="dim"))
+_FILES = (
+    Column("file", style="cyan"),
+    Column("size", right=True),
+    Column("format"),
+    Column("sha256", style="dim", wrap=True),
+)
 
 
 def _draw(screen: Screen, document: dict[str, Any]) -> None:
