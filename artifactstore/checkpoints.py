@@ -29,7 +29,7 @@ from artifactstore.core.settings import Settings
 from artifactstore.depot import Clock, Depot, wall_clock
 from artifactstore.lease import reading
 from artifactstore.ops import ingest
-from artifactstore.ops.transfer.fetch import load_manifest
+from artifactstore.ops.transfer.fetch import load_manifest, note_load
 from artifactstore.session import Tags
 
 _CONFIG = ("storage_path", "catalog", "run", "name", "best")
@@ -231,8 +231,7 @@ class CheckpointManager:
             if "state" not in values:
                 raise Invalid(f"{version.ref} was saved without a state; restore it without into", code="into")
             _tensors("into").load_into(into, values["state"])
-        if not depot.read_only:
-            depot.catalog.versions.loaded(version.id, self._clock())
+        note_load(depot, version.id)
         with self._lock:
             self._resumed[version.artifact] = version
         return CheckpointContext(values, version)

@@ -5,6 +5,7 @@ out at its commit and not by its clock.
 """
 
 import os
+import re
 import secrets
 import socket
 import threading
@@ -21,12 +22,16 @@ from artifactstore.core.events import Warn
 from artifactstore.depot import Depot
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PIDS = Path("/proc/self/ns/pid")
+# What sessions and exports are named; other folders in tmp/ are none of ours (R8).
+_OWNER = re.compile(r"[0-9a-f]{32}|(?:journal|init|doctor)-[0-9a-f]{16}")
 
 
 def host() -> str:
-    """This boot of this machine"""
+    """This boot of this machine, and what numbers its processes: containers may share the first, not the second"""
     boot = _BOOT_ID.read_text()[:8] if _BOOT_ID.exists() else "-"
-    return f"{socket.gethostname()}/{boot}"
+    numbers = _PIDS.stat().st_ino if _PIDS.exists() else "-"
+    return f"{socket.gethostname()}/{boot}/{numbers}"
 
 
 class Lease:
@@ -97,7 +102,7 @@ def clear_dead(depot: Depot) -> None:
     owners = depot.blobs.owners()
     alive = {lease.id for lease in depot.catalog.leases.active()} if owners else set()
     for owner in owners:
-        if owner not in alive:
+        if owner not in alive and _OWNER.fullmatch(owner):
             depot.blobs.drop(owner)
 
 

@@ -86,11 +86,12 @@ class Session:
         """Publish what was written and make it the live incarnation of its digest; the journal serial comes back"""
         self._publish()
         self._depot.step("repair.commit.before")
-        serial = self._depot.catalog.saves.heal(self._lease.id, secrets.token_hex(16), tuple(blobs), tuple(manifests))
+        healed = self._depot.catalog.saves.heal(self._lease.id, secrets.token_hex(16), tuple(blobs), tuple(manifests))
         self.settled = True
         self._depot.step("repair.commit.after")
+        self._drop(healed.lost)
         self._acknowledge()
-        return serial
+        return healed.serial
 
     def write_manifest(self, digest: Digest, raw: bytes) -> Written:
         """Step C: a manifest, pinned and written like a blob"""
@@ -120,8 +121,11 @@ class Session:
 
     def _drop(self, lost: Iterable[Grant]) -> None:
         self._depot.step("save.drop.before")
-        for grant in lost:
-            self._depot.blobs.delete(self._uploaded[grant.inc])
+        try:
+            for grant in lost:
+                self._depot.blobs.delete(self._uploaded[grant.inc])
+        except StoreError as e:
+            self._depot.monitor(Warn(f"A needless copy could not be removed, a collection will: {e}"))
         self._depot.step("save.drop.after")
 
     def _acknowledge(self) -> None:
@@ -130,10 +134,10 @@ class Session:
             raise Conflict("The store was given to another catalog during this save; run it again", code="catalog")
         self._depot.step("save.acknowledge.before")
 
-    def abandon(self) -> None:
-        """End the lease, so that the commit can never happen, then drop what only this session named"""
+    def clear(self) -> None:
+        """Drop what is unpublished; without a commit end the lease, so that it can never happen, and drop the rest"""
         self._batch.discard()
-        if self._lease.end():
+        if not self.settled and self._lease.end():
             for key in self._uploaded.values():
                 self._depot.blobs.delete(key)
 
@@ -151,13 +155,12 @@ def open_session(depot: Depot, kind: str) -> Iterator[Session]:
         try:
             yield session
         finally:
-            if not session.settled:
-                _abandon(depot, session)
-            batch.discard()
+            _clear(depot, session)
 
 
-def _abandon(depot: Depot, session: Session) -> None:
+def _clear(depot: Depot, session: Session) -> None:
+    """A failure here must not hide the one that led here"""
     try:
-        session.abandon()
+        session.clear()
     except StoreError as e:
         depot.monitor(Warn(f"The unfinished write could not be cleared, the next command does it: {e}"))

@@ -31,19 +31,20 @@ def leave_behind(store, lease_id):
 
 
 def test_the_dead_of_this_boot_are_cleared_and_the_living_are_not(store):
+    dead, alive, me, elsewhere, nobody = (digit * 32 for digit in "abcde")
     for lease_id, where, pid in (
-        ("dead", host(), dead_pid()),
-        ("alive", host(), os.getppid()),
-        ("me", host(), os.getpid()),
-        ("elsewhere", "other/boot", dead_pid()),
-        ("root", host(), 1),
+        (dead, host(), dead_pid()),
+        (alive, host(), os.getppid()),
+        (me, host(), os.getpid()),
+        (elsewhere, "other/boot/namespace", dead_pid()),
     ):
         store.depot.catalog.leases.open(lease_id, host=where, pid=pid, kind="save")
         leave_behind(store, lease_id)
-    leave_behind(store, "nobody")
+    leave_behind(store, nobody)
+    (store.depot.blobs.root / "tmp/my notes/deep").mkdir(parents=True)
     clear_dead(store.depot)
-    assert {lease.id for lease in store.depot.catalog.leases.active()} == {"alive", "me", "elsewhere", "root"}
-    assert store.depot.blobs.owners() == ["alive", "elsewhere", "me", "root"]
+    assert {lease.id for lease in store.depot.catalog.leases.active()} == {alive, me, elsewhere}
+    assert store.depot.blobs.owners() == sorted([alive, me, elsewhere, "my notes"])
 
 
 def test_a_process_one_may_not_signal_is_alive(store, monkeypatch):

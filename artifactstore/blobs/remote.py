@@ -14,7 +14,7 @@ import fsspec
 from fsspec import AbstractFileSystem
 
 from artifactstore.blobs.base import Buffer
-from artifactstore.blobs.layout import check_key, check_owner, check_prefix, is_listed, quarantine_key
+from artifactstore.blobs.layout import check_key, check_owner, check_prefix, is_listed, parse_object, quarantine_key
 from artifactstore.blobs.span import check_span, check_start
 from artifactstore.core.errors import Corrupt, Denied, NoSpace, NoStore, NotFound, StoreError, Unavailable
 
@@ -121,9 +121,9 @@ class RemoteBlobs:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order"""
-        folder = check_prefix(prefix).rpartition("/")[0]
+        folder, _, leaf = check_prefix(prefix).rpartition("/")
         try:
-            found: list[str] = self._call("list", folder, lambda fs, path: fs.find(path.rstrip("/")))
+            found: list[str] = self._call("list", folder, lambda fs, path: fs.find(path.rstrip("/"), prefix=leaf))
         except NotFound:
             return iter(())
         names = (name.removeprefix(f"{self._root}/") for name in found)
@@ -226,9 +226,13 @@ class RemoteBatch:
         self._keys = []
 
     def discard(self) -> None:
-        """Remove what was written and not published; safe to call twice"""
+        """Remove what was written and not published; safe to call twice
+
+        Only names that nobody else can have written are removed: a journal record may be another exporter's.
+        """
         while self._keys:
-            self._blobs.delete(self._keys[-1])
+            if parse_object(self._keys[-1]) is not None:
+                self._blobs.delete(self._keys[-1])
             self._keys.pop()
 
 

@@ -109,6 +109,14 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Healed:
+    """What a repair's commit did. lost: as of Committed"""
+
+    serial: int
+    lost: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AliasInfo:
     """Where an alias points. generation counts its moves from 1; version is None once removed"""
 

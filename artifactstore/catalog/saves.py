@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from artifactstore.catalog.aliases import move, target
 from artifactstore.catalog.artifacts import Locked, ensure
-from artifactstore.catalog.base import Best, Committed, Draft, Written
+from artifactstore.catalog.base import Best, Committed, Draft, Healed, Written
 from artifactstore.catalog.batches import insert_new
 from artifactstore.catalog.journal import Action, append, knows, lock_head
 from artifactstore.catalog.leases import end, lost
@@ -43,16 +43,18 @@ class Saves:
             settle=lambda: self._settled(draft.lease, draft.txid),
         )
 
-    def heal(self, lease_id: str, txid: str, written: Sequence[Written], manifests: Sequence[Written] = ()) -> int:
-        """A repair's step D: damaged objects become the written ones, for every version that needs them; the serial"""
+    def heal(self, lease_id: str, txid: str, written: Sequence[Written], manifests: Sequence[Written] = ()) -> Healed:
+        """A repair's step D: damaged objects become the written ones, for every version that needs them"""
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> Healed:
             _end(connection, lease_id)
             blobs = settle(connection, blob, written)
             rows = settle(connection, manifest, manifests, ".json")
+            lost_ones = tuple(each.grant for each in (*blobs, *rows) if each.lost)
             if not any(each.how == "set" for each in (*blobs, *rows)):
-                return lock_head(connection)[0]
-            return append(connection, txid, [_heal(blobs, rows)], self._database.now(connection))
+                return Healed(lock_head(connection)[0], lost_ones)
+            at = self._database.now(connection)
+            return Healed(append(connection, txid, [_heal(blobs, rows)], at), lost_ones)
 
         return self._database.write(work, settle=lambda: self._settled(lease_id, txid))
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +16,37 @@ from types import TracebackType
 from typing import Any, Self
 
 from artifactstore.catalog.base import VersionInfo
-from artifactstore.core.digest import Sha256
-from artifactstore.core.errors import Corrupt, Denied, Invalid, NoSpace, NotFound, Refused, StoreError, Unavailable
+from artifactstore.core.digest import Digest, Sha256
+from artifactstore.core.errors import (
+    Busy,
+    Corrupt,
+    Denied,
+    Invalid,
+    NoSpace,
+    NotFound,
+    Refused,
+    StoreError,
+    Unavailable,
+)
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import SafePath
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
-from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest
+from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest, note_load
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 _CHUNK = 8 << 20
+_FLAGS = (
+    os.O_RDWR
+    | os.O_CREAT
+    | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_APPEND"))
+)
 _SYNCERS = 4
 _UNDER_WAY = 2
 
@@ -116,8 +137,7 @@ def run(depot: Depot, plan: CheckoutPlan) -> CheckoutReport:
             _write(depot, plan, parts)
     except OSError as e:
         raise _translated(e, plan) from e
-    if not depot.read_only:
-        depot.catalog.versions.loaded(plan.version.id, depot.clock())
+    note_load(depot, plan.version.id)
     return CheckoutReport(len(plan.write), plan.nbytes - resumed, resumed, len(plan.keep))
 
 
@@ -156,7 +176,8 @@ def _write(depot: Depot, plan: CheckoutPlan, parts: Sequence["_Part"]) -> None:
     finally:
         for part in parts:
             part.close()
-    for folder in sorted({part.target.parent for part in parts}):
+    touched = {folder for part in parts for folder in part.target.parents}
+    for folder in sorted(folder for folder in touched if folder.is_relative_to(plan.dest.parent)):
         _sync_folder(folder)
 
 
@@ -223,19 +244,37 @@ def _sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
+def part_name(file: FileEntry) -> str:
+    """Where a file is written until it is whole, beside its target: long names would be too long with more added"""
+    return f".{Digest.of(file.path.encode()).hex()[:16]}.{file.sha256.hex()[:16]}.part"
+
+
+def _lock(fd: int, path: Path) -> None:
+    """One checkout at a time; where locks do nothing, the size and sha256 at the end still tell"""
+    if fcntl is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise Busy(f"Another checkout works on {path}; wait for it", path=str(path)) from e
+        except OSError as e:
+            if e.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
+                raise
+
+
 class _Part:
-    """A file on its way: `.<name>.<sha256>.part` beside its target, as long as what is done of it"""
+    """A file on its way, as long as what is done of it"""
 
     def __init__(self, depot: Depot, plan: CheckoutPlan, file: FileEntry) -> None:
         self.file = file
         self.target = plan.dest / file.path
         self._depot = depot
-        self._temp = self.target.with_name(f".{self.target.name[:180]}.{file.sha256.hex()[:16]}.part")
-        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._temp = self.target.with_name(part_name(file))
         if not self.target.parent.resolve().is_relative_to(plan.dest.resolve()):
             raise Invalid(f"{self.target.parent} is a link that leaves {plan.dest}; remove it", code="link")
+        self.target.parent.mkdir(parents=True, exist_ok=True)
         self.done = self._found([offset for offset, _, _ in plan.manifest.runs(file)])
         self._fd = -1
+        self._failed = False
         self._hash = hashlib.sha256()
 
     def _found(self, starts: Sequence[int]) -> int:
@@ -246,18 +285,29 @@ class _Part:
         """Keep whole runs of an earlier try, hashed again from the disk; nothing happens when it is open"""
         if self._fd >= 0:
             return
-        flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-        self._fd = os.open(self._temp, flags, 0o644)
-        if os.fstat(self._fd).st_size != self.done:
-            os.ftruncate(self._fd, self.done)
+        self._fd = os.open(self._temp, _FLAGS, 0o644)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Invalid(f"{self._temp} is no regular file; remove it", code="special", path=str(self._temp))
+        _lock(self._fd, self._temp)
+        if status.st_size < self.done:
+            raise Busy(f"Another checkout works on {self.target}; wait for it", path=str(self.target))
+        os.ftruncate(self._fd, self.done)
         for begin in range(0, self.done, _CHUNK):
             self._hash.update(os.read(self._fd, min(_CHUNK, self.done - begin)))
 
     def write(self, data: memoryview) -> None:
         """Append"""
+        if self._failed:
+            return
         view = data
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            # What is queued behind would land at the wrong place.
+            self._failed = True
+            raise
 
     def hash(self, data: memoryview) -> None:
         """Take the bytes into the file's sha256"""
@@ -266,7 +316,7 @@ class _Part:
     def finish(self) -> None:
         """Check, sync, rename"""
         self.open()
-        if self._hash.digest() != self.file.sha256:
+        if self._hash.digest() != self.file.sha256 or os.fstat(self._fd).st_size != self.file.size:
             os.ftruncate(self._fd, 0)
             raise Corrupt(
                 f"{self.file.path} came out with another sha256; run the checkout again, then artstore verify",
@@ -274,9 +324,11 @@ class _Part:
                 path=self.file.path,
             )
         os.fsync(self._fd)
-        self.close()
         self._depot.step("checkout.rename.before")
+        if os.name != "posix":
+            self.close()  # an open file cannot be renamed there; elsewhere the lock is kept until it is done
         self._temp.replace(self.target)
+        self.close()
         self._depot.step("checkout.rename.after")
 
     def close(self) -> None:

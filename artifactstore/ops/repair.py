@@ -10,7 +10,7 @@ from artifactstore.blobs.base import BlobReader, BlobSweeper
 from artifactstore.blobs.layout import blob_key, manifest_key, quarantine_key
 from artifactstore.catalog.base import Place, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, Invalid, NotFound, StoreError
+from artifactstore.core.errors import Invalid, NotFound, StoreError
 from artifactstore.core.manifest import MAX_BLOB, Extent, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.fetch import load_manifest
@@ -120,7 +120,7 @@ def _object(blobs: StoreAccess, place: Place, name: Any) -> bytes | None:
             if blobs.size(key) != place.size:
                 continue
             raw = blobs.read(key)
-        except (NotFound, Corrupt):
+        except StoreError:
             continue
         if Digest.of(raw) == place.digest:
             return raw

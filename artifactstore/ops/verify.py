@@ -2,21 +2,24 @@
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
 from artifactstore.catalog.base import Place
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, NotFound
+from artifactstore.core.errors import Corrupt, NotFound, StoreError
 from artifactstore.core.events import Progress
+from artifactstore.core.manifest import MAX_BLOB
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import BufferPool
 
-Kind = Literal["missing", "truncated", "corrupt"]
+Kind = Literal["missing", "truncated", "corrupt", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class _Check:
         self._depot, self._plan = depot, plan
         self._pool = BufferPool(depot.settings.memory)
         self._end = time.monotonic() + plan.limit.total_seconds() if plan.limit is not None else None
+        self._lock = threading.Lock()
         self.blobs = self.bytes = 0
         self.late = False
         self.found: list[tuple[Place, Kind, Literal["blob", "manifest"]]] = []
@@ -112,7 +116,6 @@ class _Check:
         if self._is_over():
             return
         self._check(place, "blob", lambda: self._depot.catalog.blobs.places([place.digest]).get(place.digest))
-        self.blobs += 1
 
     def manifest(self, place: Place) -> None:
         self._check(place, "manifest", lambda: None)
@@ -123,13 +126,21 @@ class _Check:
 
     def _check(self, place: Place, what: Literal["blob", "manifest"], again: Callable[[], Place | None]) -> None:
         kind = self._compare(place)
+        if kind == "corrupt":
+            # One bad read is a bad cable or bad memory; two that agree are bad bytes.
+            kind = self._compare(place)
         if kind == "missing":
             moved = again()
             if moved is not None and moved.key != place.key:
                 place, kind = moved, self._compare(moved)
-        if kind is not None:
-            self.found.append((place, kind, what))
-        self.bytes += place.stored
+        if kind is None and place.state == "damaged":
+            # Its bytes are well but were given up: only a repair makes them count again.
+            kind = "missing"
+        with self._lock:
+            if kind is not None:
+                self.found.append((place, kind, what))
+            self.blobs += what == "blob"
+            self.bytes += place.stored
         self._depot.monitor(Progress("verify", self.bytes, self._plan.nbytes))
 
     def _compare(self, place: Place) -> Kind | None:
@@ -139,17 +150,24 @@ class _Check:
                 return "truncated"
             if size > place.start + place.stored:
                 return "corrupt"
-            buffer = self._pool.take()
-            try:
-                view = buffer.view[: place.stored]
-                self._depot.blobs.read_into(place.key, view, place.start)
-                return None if Digest.of(view) == place.digest else "corrupt"
-            finally:
-                buffer.drop()
+            return None if self._digest(place) == place.digest else "corrupt"
         except NotFound:
             return "missing"
         except Corrupt:
             return "truncated"
+        except StoreError:
+            return "unreadable"
+
+    def _digest(self, place: Place) -> Digest:
+        if place.stored > MAX_BLOB:
+            return Digest.of(self._depot.blobs.read(place.key, place.start, place.stored))
+        buffer = self._pool.take()
+        try:
+            view = buffer.view[: place.stored]
+            self._depot.blobs.read_into(place.key, view, place.start)
+            return Digest.of(view)
+        finally:
+            buffer.drop()
 
 
 def _settle(depot: Depot, check: _Check) -> tuple[Damage, ...]:
@@ -157,21 +175,24 @@ def _settle(depot: Depot, check: _Check) -> tuple[Damage, ...]:
     needed = depot.catalog.versions.with_blobs(digests) if digests else {}
     damaged = []
     for place, kind, what in check.found:
-        refs = needed.get(place.digest, []) if what == "blob" else [_ref(depot, place.digest)]
+        refs = needed.get(place.digest, []) if what == "blob" else _refs(depot, place.digest)
         damaged.append(Damage(place.digest, kind, tuple(refs), what))
     if check.found and not depot.read_only:
         _quarantine(depot, check)
     return tuple(sorted(damaged, key=lambda damage: damage.digest))
 
 
-def _ref(depot: Depot, version: Digest) -> str:
-    return depot.catalog.versions.get(version).ref
+def _refs(depot: Depot, version: Digest) -> list[str]:
+    """None when the version was retired meanwhile"""
+    with suppress(NotFound):
+        return [depot.catalog.versions.get(version).ref]
+    return []
 
 
 def _quarantine(depot: Depot, check: _Check) -> None:
     """Rows first, so that the next save or repair of the same content writes it anew; then the bytes are moved aside"""
     for what in ("blob", "manifest"):
-        places = [place for place, _, found in check.found if found == what]
+        places = [place for place, kind, found in check.found if found == what and kind != "unreadable"]
         if not places:
             continue
         depot.step("verify.quarantine.before")

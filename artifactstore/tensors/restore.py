@@ -22,7 +22,7 @@ from artifactstore.core.formats.base import TensorInfo
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
-from artifactstore.ops.transfer.fetch import Fetch, FilePiece, fetch_file
+from artifactstore.ops.transfer.fetch import Fetch, FilePiece, fetch_file, note_load
 from artifactstore.tensors import document
 from artifactstore.tensors.dtypes import allocate, allocate_array, as_bytes, view_array, view_bytes
 
@@ -171,8 +171,7 @@ def export_pth(depot: Depot, manifest: Manifest, path: Path) -> int:
     """
     with reading(depot, manifest.id):
         context = restore(depot, manifest)
-    if not depot.read_only:
-        depot.catalog.versions.loaded(manifest.id, depot.clock())
+    note_load(depot, manifest.id)
     temp = path.with_name(f".{path.name[:180]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

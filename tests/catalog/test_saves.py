@@ -133,7 +133,7 @@ class TestHeal:
         lease_id = lease_id or begin(catalog, "repair")
         grants = catalog.leases.pin(lease_id, [(Digest.of(data), inc()) for data in contents])
         written = [Written(grant, 1, f"blobs/xx/{grant.digest}.{grant.inc}") for grant in grants]
-        return catalog.saves.heal(lease_id, inc(), written), written
+        return catalog.saves.heal(lease_id, inc(), written).serial, written
 
     def test_damaged_blobs_become_the_written_ones(self, catalog):
         save(catalog, manifest_of(b"1", b"2"))

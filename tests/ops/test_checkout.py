@@ -6,6 +6,7 @@ import pytest
 
 from artifactstore.core.errors import Corrupt, Invalid, NotFound, Refused
 from artifactstore.core.events import Step
+from artifactstore.ops.checkout import part_name
 from artifactstore.store import Store
 from tests.ops.trees import contents
 
@@ -60,8 +61,8 @@ def test_a_spoiled_part_is_noticed_and_the_next_try_starts_over(filled, model, t
     out = tmp_path / "out"
     filled.checkout("m", out)
     target = out / "data.bin"
-    sha256 = next(file["sha256"] for file in filled.show("m")["files"] if file["path"] == "data.bin")
-    (out / f".data.bin.{sha256[:16]}.part").write_bytes(bytes(target.stat().st_size))
+    plan = filled.plan_checkout("m", tmp_path / "elsewhere", only=["data.bin"])
+    (out / part_name(plan.write[0])).write_bytes(bytes(target.stat().st_size))
     target.unlink()
     with pytest.raises(Corrupt, match="another sha256"):
         filled.checkout("m", out)

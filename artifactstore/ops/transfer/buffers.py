@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from artifactstore.core.manifest import MAX_BLOB
 
-_FEWEST = 3
+# A cutter holds up to three that are being gathered, and needs more to go on.
+_FEWEST = 5
 
 
 class Buffer:
@@ -38,16 +39,14 @@ class Buffer:
 
 
 class BufferPool:
-    """Buffers of 64 MiB within `budget` bytes, three at the least; asking for more waits
+    """Buffers of 64 MiB within `budget` bytes, five at the least; asking for more waits
 
     All are of one size, so that each can serve every blob and none is ever unmapped on the way; of a buffer only the
     pages that were touched take memory, and the one used last is used next.
     """
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
         self._left = max(budget // MAX_BLOB, _FEWEST)
-        self._charged = 0
         self._free: list[mmap.mmap] = []
         self._changed = threading.Condition()
 
@@ -64,18 +63,6 @@ class BufferPool:
         """Make the memory free for the next taker"""
         with self._changed:
             self._free.append(area)
-            self._changed.notify_all()
-
-    def charge(self, nbytes: int) -> None:
-        """Count memory that a caller holds elsewhere, waiting while others hold more than the budget with it"""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._charged or self._charged + nbytes <= self._budget)
-            self._charged += nbytes
-
-    def refund(self, nbytes: int) -> None:
-        """The caller let go of what was charged"""
-        with self._changed:
-            self._charged -= nbytes
             self._changed.notify_all()
 
     def close(self) -> None:

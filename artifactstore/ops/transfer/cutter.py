@@ -146,19 +146,14 @@ class _FileCutter:
         self._note(run)
 
     def _solo(self, segment: Segment) -> None:
+        # Also what is in memory already is copied: one copy is hashed twice and written, whatever its owner does to it.
         length = segment.end - segment.begin
-        data = self._reading.view(segment.begin, segment.end)
-        if data is None:
-            buffer = self._upload.pool.take()
-            data = buffer.view[:length]
-            self._reading.fill(segment.begin, data)
-            buffer.hold()
-            release: Callable[[], None] = buffer.drop
-        else:
-            self._upload.pool.charge(length)
-            release = _once_of_two(partial(self._upload.pool.refund, length))
-        self._sha256.feed(data, release)
-        self._note(_Run(self._upload.blob(data, release), 0, length))
+        buffer = self._upload.pool.take()
+        data = buffer.view[:length]
+        self._reading.fill(segment.begin, data)
+        buffer.hold()
+        self._sha256.feed(data, buffer.drop)
+        self._note(_Run(self._upload.blob(data, buffer.drop), 0, length))
 
     def _by_content(self, size: int) -> None:
         offset, kept = 0, b""
@@ -186,17 +181,6 @@ class _FileCutter:
     def _note(self, run: _Run) -> None:
         self._draft.runs.append(run)
         self._upload.progress(run.length)
-
-
-def _once_of_two(release: Callable[[], None]) -> Callable[[], None]:
-    calls = iter((None, release))
-
-    def drop() -> None:
-        last = next(calls)
-        if last is not None:
-            last()
-
-    return drop
 
 
 def cut_sources(upload: Upload, sources: Iterable[Source]) -> list[FileDraft]:

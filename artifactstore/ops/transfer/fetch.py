@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +11,16 @@ from functools import partial
 from artifactstore.catalog.base import Place
 from artifactstore.core.decode import read_manifest
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, NotFound
-from artifactstore.core.manifest import MAX_BLOB, BlobInfo, FileEntry, Manifest
+from artifactstore.core.errors import Corrupt, NotFound, StoreError
+from artifactstore.core.events import Warn
+from artifactstore.core.manifest import MAX_BLOB, BlobInfo, Extent, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import Buffer, BufferPool
 
 # Blobs read ahead: enough to keep four readers busy; more would only take memory.
 _AHEAD = 4
+# How far apart two uses of a blob may lie for it to stay in memory between them.
+_KEPT = 2 * MAX_BLOB
 # What is read ahead is bounded here; a blob that is needed now must never wait for one that is kept for later.
 _UNLIMITED = 1 << 62
 
@@ -83,8 +86,21 @@ class _Loaded:
     uses: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Bytes of a file that lie in one blob; runs of one `turn` share one reading of it"""
+
+    file: FileEntry
+    offset: int
+    extent: Extent
+    turn: int
+
+
 class Fetch:
-    """The files of one version as a stream of pieces, in file order; each blob is read and checked once"""
+    """The files of one version as a stream of pieces, in file order
+
+    A blob is read and checked once for all uses that lie close together, and again for one much later.
+    """
 
     def __init__(self, depot: Depot, manifest: Manifest) -> None:
         self._depot, self._manifest = depot, manifest
@@ -98,53 +114,50 @@ class Fetch:
 
         Raise Corrupt naming the blob that is damaged.
         """
-        runs = [
-            (file, offset, extent)
-            for file, start in files
-            for offset, _, extent in self._manifest.runs(file)
-            if offset >= start
-        ]
-        uses = Counter(extent.blob for _, _, extent in runs)
-        places = self._depot.catalog.blobs.places([self._manifest.blobs[number].digest for number in uses])
+        runs = list(_in_turns((file, *run) for file, start in files for run in self._from(file, start)))
+        uses = Counter(run.turn for run in runs)
+        blobs = {run.turn: self._manifest.blobs[run.extent.blob] for run in runs}
+        places = self._depot.catalog.blobs.places(list({blob.digest for blob in blobs.values()}))
         ahead = deque(uses)
         with ThreadPoolExecutor(min(4, 2 * (os.cpu_count() or 1)), "artstore-fetch") as readers:
             try:
-                for file, offset, extent in runs:
-                    self._schedule(readers, ahead, uses, places, needed=extent.blob)
-                    loaded = self._loaded[extent.blob]
+                for run in runs:
+                    while ahead and (run.turn not in self._loaded or len(self._loaded) < self._ahead):
+                        turn = ahead.popleft()
+                        blob, buffer = blobs[turn], self._pool.take()
+                        place = places.get(blob.digest)
+                        ready = readers.submit(read_blob, self._depot, blob, place, buffer.view[: blob.size])
+                        self._loaded[turn] = _Loaded(buffer, ready, uses[turn])
+                    loaded = self._loaded[run.turn]
                     loaded.ready.result()
-                    data = loaded.buffer.view[extent.start : extent.start + extent.length]
-                    yield FilePiece(file, offset, data, partial(self._used, extent.blob, loaded))
+                    data = loaded.buffer.view[run.extent.start : run.extent.start + run.extent.length]
+                    yield FilePiece(run.file, run.offset, data, partial(self._used, run.turn, loaded))
             finally:
                 readers.shutdown(wait=True, cancel_futures=True)
 
-    def _schedule(
-        self,
-        readers: ThreadPoolExecutor,
-        ahead: deque[int],
-        uses: Mapping[int, int],
-        places: Mapping[Digest, Place],
-        *,
-        needed: int,
-    ) -> None:
-        while ahead and (needed not in self._loaded or len(self._loaded) < self._ahead):
-            number = ahead.popleft()
-            blob = self._blob(number)
-            buffer = self._pool.take()
-            place = places.get(blob.digest)
-            ready = readers.submit(read_blob, self._depot, blob, place, buffer.view[: blob.size])
-            self._loaded[number] = _Loaded(buffer, ready, uses[number])
+    def _from(self, file: FileEntry, start: int) -> Iterator[tuple[int, Extent]]:
+        return ((offset, extent) for offset, _, extent in self._manifest.runs(file) if offset >= start)
 
-    def _blob(self, number: int) -> BlobInfo:
-        return self._manifest.blobs[number]
-
-    def _used(self, number: int, loaded: _Loaded) -> None:
+    def _used(self, turn: int, loaded: _Loaded) -> None:
         with self._lock:
             loaded.uses -= 1
             if loaded.uses:
                 return
-            del self._loaded[number]
+            del self._loaded[turn]
         loaded.buffer.drop()
+
+
+def _in_turns(runs: Iterable[tuple[FileEntry, int, Extent]]) -> Iterator[_Run]:
+    """Number the readings: a blob used again within `_KEPT` bytes is kept for it, else read anew"""
+    seen: dict[int, tuple[int, int]] = {}
+    position = turns = 0
+    for file, offset, extent in runs:
+        turn, end = seen.get(extent.blob, (0, -_KEPT - 1))
+        if position - end > _KEPT:
+            turn, turns = turns, turns + 1
+        position += extent.length
+        seen[extent.blob] = (turn, position)
+        yield _Run(file, offset, extent, turn)
 
 
 def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
@@ -154,3 +167,12 @@ def fetch_file(depot: Depot, manifest: Manifest, file: FileEntry) -> bytes:
         content[piece.offset : piece.offset + len(piece.data)] = piece.data
         piece.release()
     return bytes(content)
+
+
+def note_load(depot: Depot, version: Digest) -> None:
+    """Note that a version was loaded; what was loaded is no worse when that fails"""
+    if not depot.read_only:
+        try:
+            depot.catalog.versions.loaded(version, depot.clock())
+        except StoreError as e:
+            depot.monitor(Warn(f"The time of this load could not be noted: {e}"))

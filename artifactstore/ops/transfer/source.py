@@ -37,9 +37,6 @@ class Source(Protocol):
 class Reading(Protocol):
     """A source while it is read"""
 
-    def view(self, begin: int, end: int) -> memoryview | None:
-        """Bytes [begin, end) where they are in memory already, else None"""
-
     def fill(self, begin: int, buffer: memoryview) -> None:
         """Copy the bytes from `begin` into the whole buffer"""
 
@@ -96,10 +93,6 @@ class LocalReading:
         buffer = bytearray(length)
         self.fill(offset, memoryview(buffer))
         return bytes(buffer)
-
-    def view(self, begin: int, end: int) -> memoryview | None:  # noqa: ARG002  # the bytes are on disk, none are in memory
-        """None: they are on disk"""
-        return None
 
     def fill(self, begin: int, buffer: memoryview) -> None:
         """Read into the whole buffer; raise Invalid when the file has become shorter"""
@@ -214,11 +207,6 @@ class MemoryReading:
             if offset < self._end:
                 self._part = self._file.parts[self._index]()
         return self._part
-
-    def view(self, begin: int, end: int) -> memoryview | None:
-        """The bytes, where one part holds them all"""
-        part = self._part_at(begin)
-        return part[begin - self._begin : end - self._begin] if end <= self._end else None
 
     def fill(self, begin: int, buffer: memoryview) -> None:
         """Copy from as many parts as it takes"""

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from artifactstore.catalog.base import Grant, Written
 from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Unavailable
 from artifactstore.core.events import Monitor, Progress
 from artifactstore.core.formats.cutting import BLOB_LIMIT
 from artifactstore.core.manifest import BlobInfo
@@ -75,6 +76,20 @@ class _Inbox:
         return pieces
 
 
+def _started(workers: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads all run: one that finds no thread later would leave work that nobody does"""
+    pool = ThreadPoolExecutor(workers, name)
+    together = threading.Barrier(workers)
+    try:
+        for _ in range(workers):
+            pool.submit(together.wait)
+    except RuntimeError as e:
+        together.abort()
+        pool.shutdown(wait=True)
+        raise Unavailable("No more threads can be started here; raise the limit (ulimit -u)", code="threads") from e
+    return pool
+
+
 class Upload:
     """Blobs on their way into a session
 
@@ -83,13 +98,13 @@ class Upload:
     """
 
     def __init__(self, session: Granting, *, memory: int, monitor: Monitor, phase: str, total: int) -> None:
-        self.pool = BufferPool(max(memory - BLOB_LIMIT, 3 * BLOB_LIMIT))
+        self.pool = BufferPool(memory - BLOB_LIMIT)
         self.tally = Tally()
         self._session = session
         self._monitor, self._phase, self._total = monitor, phase, total
-        self._hashers = ThreadPoolExecutor(os.cpu_count() or 1, "artstore-hash")
-        self._granter = ThreadPoolExecutor(1, "artstore-grant")
-        self._writers = ThreadPoolExecutor(_WRITERS, "artstore-write")
+        self._hashers = _started(os.cpu_count() or 1, "artstore-hash")
+        self._granter = _started(1, "artstore-grant")
+        self._writers = _started(_WRITERS, "artstore-write")
         self._inbox = _Inbox()
         self._written: dict[Digest, Written | None] = {}
         self._lock = threading.Lock()
@@ -202,8 +217,8 @@ class OrderedHash:
 
     def __init__(self, hasher: "Hasher") -> None:
         self._hasher = hasher
-        self._worker = ThreadPoolExecutor(1, "artstore-sha256")
-        self._last: Future[None] | None = None
+        self._worker = _started(1, "artstore-sha256")
+        self._fed: list[Future[None]] = []
 
     def feed(self, data: memoryview, release: Callable[[], None]) -> None:
         """Hash these bytes after those before; `release` is called when they are needed no more"""
@@ -214,11 +229,13 @@ class OrderedHash:
             finally:
                 release()
 
-        self._last = self._worker.submit(run)
+        self._fed.append(self._worker.submit(run))
 
     def digest(self) -> bytes:
         """Of everything fed"""
         self._worker.shutdown(wait=True)
+        for future in self._fed:
+            future.result()
         return self._hasher.digest()
 
 
