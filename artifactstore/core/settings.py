@@ -12,12 +12,11 @@ MIB = 1 << 20
 class Settings:
     """Limits of one opened store
 
-    memory: bytes that data in flight may take. streams: files read at once, 0 for by the number of cores.
+    memory: bytes that data in flight may take; five buffers of 64 MiB are the least a save works with.
     reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
     """
 
     memory: int = 512 * MIB
-    streams: int = 0
     reserve: int = 64 * MIB
     lease: timedelta = timedelta(minutes=15)
     busy: timedelta = timedelta(seconds=30)
@@ -27,5 +26,5 @@ class Settings:
     def __post_init__(self) -> None:
         if self.memory <= 0 or self.lease <= timedelta(0):
             raise Invalid("Settings memory and lease must be above zero", code="settings")
-        if min(self.streams, self.reserve, self.retries) < 0 or self.busy < timedelta(0):
-            raise Invalid("Settings streams, reserve, retries and busy must not be negative", code="settings")
+        if min(self.reserve, self.retries) < 0 or self.busy < timedelta(0):
+            raise Invalid("Settings reserve, retries and busy must not be negative", code="settings")
