@@ -5,11 +5,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from artifactstore.blobs.base import BlobBatch, BlobStore
+from artifactstore.blobs.base import BlobBatch, BlobReader, BlobStore
+from artifactstore.blobs.cache import CachedReader
 from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
@@ -89,6 +91,13 @@ class Depot:
     def close(self) -> None:
         """Let connections go"""
         self.catalog.close()
+
+    @cached_property
+    def reader(self) -> BlobReader:
+        """Blobs as they are read for use: those of a remote store through the cache, where settings name one"""
+        if self.settings.cache is None or folder_of(self.blobs) is not None:
+            return self.blobs
+        return CachedReader(self.blobs, Path(self.settings.cache), self.settings.cache_size)
 
     def step(self, name: str) -> None:
         """Tell that a point of the protocol was reached"""

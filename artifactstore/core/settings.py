@@ -13,10 +13,13 @@ class Settings:
     """Limits of one opened store
 
     memory: bytes that data in flight may take; five buffers of 64 MiB are the least a save works with.
+    cache: a folder that keeps up to cache_size bytes of what is read from a remote store, None for no such folder.
     reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
     """
 
     memory: int = 512 * MIB
+    cache: str | None = None
+    cache_size: int = 10 * 10**9
     reserve: int = 64 * MIB
     lease: timedelta = timedelta(minutes=15)
     busy: timedelta = timedelta(seconds=30)
@@ -26,5 +29,5 @@ class Settings:
     def __post_init__(self) -> None:
         if self.memory <= 0 or self.lease <= timedelta(0):
             raise Invalid("Settings memory and lease must be above zero", code="settings")
-        if min(self.reserve, self.retries) < 0 or self.busy < timedelta(0):
-            raise Invalid("Settings reserve, retries and busy must not be negative", code="settings")
+        if min(self.reserve, self.retries, self.cache_size) < 0 or self.busy < timedelta(0):
+            raise Invalid("Settings reserve, retries, cache_size and busy must not be negative", code="settings")

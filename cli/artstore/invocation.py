@@ -11,6 +11,7 @@ import typer
 
 from artifactstore.core.errors import Denied
 from artifactstore.core.settings import Settings
+from artifactstore.core.units import parse_size
 from artstore.location import MARK, Location
 from artstore.output import Form, Output
 from artstore.progress import Reporter
@@ -86,6 +87,19 @@ def _invocation(
             "Default: catalog.sqlite in the store.",
         ),
     ] = None,
+    cache: Annotated[
+        str | None,
+        _common(
+            "--cache",
+            envvar="ARTSTORE_CACHE",
+            metavar="FOLDER",
+            help="Keep what is read from a remote store in this folder.",
+        ),
+    ] = None,
+    cache_size: Annotated[
+        str,
+        _common("--cache-size", envvar="ARTSTORE_CACHE_SIZE", metavar="SIZE", help="At most so much, such as 50GB."),
+    ] = "10GB",
     offline: Annotated[
         bool,
         _common("--offline", envvar="ARTSTORE_OFFLINE", help="Use no network; what needs one ends with exit code 14."),
@@ -98,7 +112,8 @@ def _invocation(
     ] = False,
 ) -> Invocation:
     output = Output(Form.chosen(as_json=as_json, as_jsonl=as_jsonl, ids=quiet))
-    return Invocation(store, catalog, Settings(offline=offline), output, Reporter(output))
+    settings = Settings(cache=cache, cache_size=parse_size(cache_size), offline=offline)
+    return Invocation(store, catalog, settings, output, Reporter(output))
 
 
 COMMON = inspect.signature(_invocation).parameters

@@ -19,8 +19,8 @@ def test_defaults_are_those_of_the_design():
         {"memory": 0},
         {"memory": -1},
         {"lease": timedelta(0)},
-        {"streams": -1},
         {"reserve": -1},
+        {"cache_size": -1},
         {"retries": -1},
         {"busy": timedelta(seconds=-1)},
     ],
@@ -32,4 +32,4 @@ def test_numbers_without_meaning_are_refused(wrong):
 
 
 def test_zero_turns_off_what_may_be_off():
-    assert Settings(streams=0, reserve=0, retries=0, busy=timedelta(0)).retries == 0
+    assert Settings(reserve=0, retries=0, busy=timedelta(0)).retries == 0

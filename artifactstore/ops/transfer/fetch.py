@@ -39,7 +39,7 @@ def load_manifest(depot: Depot, version: Digest) -> Manifest:
     """The manifest of a version, checked against its id; raise Corrupt when it is damaged or gone"""
     place = depot.catalog.versions.manifest_place(version)
     try:
-        return read_manifest(depot.blobs.read(place.key), version)
+        return read_manifest(depot.reader.read(place.key), version)
     except NotFound as e:
         raise Corrupt(
             f"The manifest of {version.hex()[:12]} is gone; run artstore verify, then artstore repair --from a copy",
@@ -59,7 +59,7 @@ def read_blob(depot: Depot, blob: BlobInfo, place: Place | None, into: memoryvie
         if found is None or found.state == "damaged":
             break
         try:
-            depot.blobs.read_into(found.key, into, found.start)
+            depot.reader.read_into(found.key, into, found.start)
         except NotFound:
             continue
         except Corrupt as e:
