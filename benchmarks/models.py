@@ -1,7 +1,8 @@
-"""Models: files of the shape that trainers write, made of random bytes"""
+"""Models: files of the shape that trainers write, made of random bytes; `models.py PATH CHANGED`"""
 
 import json
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def shapes() -> list[tuple[str, tuple[int, ...]]]:
     return [*found, ("model.norm.weight", (HIDDEN,)), ("lm_head.weight", (32000, HIDDEN))]
 
 
-def write_model(path: Path, *, seed: int, changed: float = 0.0) -> int:
+def write_model(path: Path, *, seed: int, changed: float = 0.0) -> None:
     """A safetensors file; with `changed`, that share of its tensors differs from the file of the same seed"""
     header, offset = {}, 0
     for name, shape in shapes():
@@ -40,4 +41,7 @@ def write_model(path: Path, *, seed: int, changed: float = 0.0) -> int:
             other = 1 if every and number % every == 0 else 0
             random = np.random.Generator(np.random.SFC64([seed, number, other]))
             file.write(random.integers(0, 256, 2 * int(np.prod(shape)), dtype=np.uint8))
-    return offset
+
+
+if __name__ == "__main__":
+    write_model(Path(sys.argv[1]), seed=1, changed=float(sys.argv[2]))
