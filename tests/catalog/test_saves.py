@@ -155,7 +155,7 @@ class TestHeal:
         lease_id = begin(catalog, "repair")
         [grant] = catalog.leases.pin_manifest(lease_id, [(done.version.id, inc())])
         written = Written(grant, 1, f"manifests/xx/{grant.digest}.{grant.inc}.json")
-        assert catalog.saves.heal(lease_id, inc(), [], [written]) == 2
+        assert catalog.saves.heal(lease_id, inc(), [], [written]).serial == 2
         assert catalog.versions.manifest_place(done.version.id).inc == grant.inc
 
     def test_nothing_to_heal_is_not_journaled(self, catalog):
@@ -236,7 +236,7 @@ class TestCommitThatRaises:
         [grant] = catalog.leases.pin(lease_id, [(Digest.of(b"1"), inc())])
         proxy.cut(COMMIT, after=True)
         written = Written(grant, 1, f"blobs/xx/{grant.digest}.{grant.inc}")
-        assert catalog.saves.heal(lease_id, inc(), [written]) == 2
+        assert catalog.saves.heal(lease_id, inc(), [written]).serial == 2
         assert (proxy.cuts, len(rows(catalog, journal))) == (1, 2)
 
     @pytest.mark.parametrize("after", [False, True])
