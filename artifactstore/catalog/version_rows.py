@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -40,7 +40,8 @@ def version_query() -> sa.Select[Any]:
 
 def to_infos(connection: Connection, rows: Sequence[Row[Any]]) -> list[VersionInfo]:
     """In the order of the rows"""
-    ids = [row.id for row in rows]
+    # the first column, by its place: looking names up took a tenth of the time of a long list
+    ids: list[int] = [row[0] for row in rows]
     aliases: dict[int, list[AliasName]] = defaultdict(list)
     for key, name in connection.execute(_about(sa.select(alias.c.version_id, alias.c.name), alias, ids)).all():
         aliases[key].append(_alias(name))
@@ -48,14 +49,7 @@ def to_infos(connection: Connection, rows: Sequence[Row[Any]]) -> list[VersionIn
     columns = (metric.c.version_id, metric.c.name, metric.c.value)
     for key, name, value in connection.execute(_about(sa.select(*columns), metric, ids)).all():
         metrics[key][name] = math.nan if value is None else value
-    return [
-        _info(
-            row,
-            tuple(aliases[row.id]) if row.id in aliases else (),
-            MappingProxyType(metrics[row.id]) if row.id in metrics else _NONE,
-        )
-        for row in rows
-    ]
+    return [_info(row, aliases, metrics) for row in rows]
 
 
 def _about(query: sa.Select[Any], table: sa.Table, ids: Sequence[int]) -> sa.Select[Any]:
@@ -64,9 +58,13 @@ def _about(query: sa.Select[Any], table: sa.Table, ids: Sequence[int]) -> sa.Sel
     return query.where(table.c.version_id.in_(ids)) if len(ids) <= CHUNK else query
 
 
-def _info(row: Sequence[Any], aliases: tuple[AliasName, ...], metrics: MappingProxyType[str, float]) -> VersionInfo:
-    _, digest, name, *plain, formats, tensors, dtypes, last_load = row
-    known = (*plain, _words(formats), tensors, _words(dtypes), last_load, aliases, metrics)
+def _info(
+    row: Sequence[Any], aliases: Mapping[int, list[AliasName]], metrics: Mapping[int, dict[str, float]]
+) -> VersionInfo:
+    key, digest, name, *plain, formats, tensors, dtypes, last_load = row
+    named = tuple(aliases[key]) if key in aliases else ()
+    measured = MappingProxyType(metrics[key]) if key in metrics else _NONE
+    known = (*plain, _words(formats), tensors, _words(dtypes), last_load, named, measured)
     return VersionInfo(Digest(digest), _name(name), *known)
 
 

@@ -1,5 +1,6 @@
 """Main: the command and its tree"""
 
+import atexit
 import gc
 import os
 import signal
@@ -111,6 +112,8 @@ def main() -> None:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # as above
     # what this short process leaves behind goes with it; by default a tenth of its time went into collecting that
     gc.set_threshold(200_000, 20, 20)
+    # as did the collections of an interpreter that ends: they skip what is frozen
+    atexit.register(gc.freeze)
     # a session that ends releases its lease and clears its files, so it must end and not be cut off
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # a name that the terminal's encoding lacks is no reason to fail

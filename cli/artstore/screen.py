@@ -59,7 +59,9 @@ class Screen:
         """Rows under their titles; columns that are empty in every row are left out. styles: of whole rows"""
         used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
         kept = [columns[at] for at in used]
-        cells = [[one_line(row[at]) for at in used] for row in rows]
+        # asked of a row as a whole, since most need no escape
+        chosen = ([row[at] for at in used] for row in rows)
+        cells = [row if "".join(row).isprintable() else [one_line(cell) for cell in row] for row in chosen]
         if self.rich:
             self._boxed(kept, cells, styles or [""] * len(rows))
         else:
@@ -100,11 +102,7 @@ def write_all(lines: Iterable[str]) -> None:
 def _plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     titles = [column.title.upper() for column in columns]
     widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
-    lines = []
-    for row in (titles, *rows):
-        cells = [
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
+    marks = (">" if column.right else "<" for column in columns)
+    layout = "  ".join(f"{{:{mark}{width}}}" for mark, width in zip(marks, widths, strict=True))
+    lines = [layout.format(*row).rstrip() for row in (titles, *rows)]
     write("\n".join(lines))
