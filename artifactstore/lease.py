@@ -17,7 +17,7 @@ from typing import Self
 
 from artifactstore.catalog.base import LeaseInfo
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import LeaseLost, StoreError
+from artifactstore.core.errors import LeaseLost, StoreError, Unavailable
 from artifactstore.core.events import Warn
 from artifactstore.depot import Depot
 
@@ -47,7 +47,11 @@ class Lease:
 
     def __enter__(self) -> Self:
         self._depot.catalog.leases.open(self.id, host=host(), pid=os.getpid(), kind=self._kind)
-        self._heart.start()
+        try:
+            self._heart.start()
+        except RuntimeError as e:
+            self.end()
+            raise Unavailable("No more threads can be started here; raise the limit (ulimit -u)", code="threads") from e
         return self
 
     def __exit__(
@@ -87,7 +91,15 @@ def reading(depot: Depot, version: Digest) -> Iterator[None]:
         try:
             yield
         finally:
-            lease.end()
+            _let_go(depot, lease)
+
+
+def _let_go(depot: Depot, lease: Lease) -> None:
+    """What was read is no worse when this fails, and a failure that led here must not be hidden by it"""
+    try:
+        lease.end()
+    except StoreError as e:
+        depot.monitor(Warn(f"The lease of a reader could not be given up, it ends by itself: {e}"))
 
 
 def clear_dead(depot: Depot) -> None:

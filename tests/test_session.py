@@ -1,17 +1,19 @@
 """One write: fenced by its lease, restarted when it lost it, leaving nothing behind when it fails"""
 
+import dataclasses
 import threading
 from datetime import timedelta
 
 import pytest
 
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, Invalid, LeaseLost
+from artifactstore.core.errors import Conflict, Invalid, LeaseLost, Unavailable
 from artifactstore.core.events import Step, Warn
 from artifactstore.core.settings import Settings
 from artifactstore.lease import Lease, clear_dead, reading
 from artifactstore.session import open_session
 from artifactstore.store import Store
+from tests.ops.trees import Changed
 
 
 @pytest.fixture
@@ -146,3 +148,47 @@ def test_a_reader_holds_its_version_and_lets_go(url, source):
         assert store.depot.catalog.leases.active() == []
     with Store.open(url, read_only=True) as store, reading(store.depot, version.id):
         assert store.depot.catalog.leases.active() == []
+
+
+def away(*_):
+    raise Unavailable("the network is away", code="network")
+
+
+def warnings(events):
+    return [event.message for event in events if isinstance(event, Warn)]
+
+
+def test_a_needless_copy_that_cannot_be_removed_is_a_warning(url, source):
+    def other():
+        with Store.open(url) as rival:
+            rival.add([source], name="rival")
+
+    monitor = At("save.commit.before", other)
+    with Store.open(url, monitor=monitor) as store:
+        blobs = Changed(store.depot.blobs, delete=away)
+        report = Store(dataclasses.replace(store.depot, blobs=blobs)).add([source], name="m")
+        assert report.committed.version.ref == "m:1"
+        assert any("a collection will" in message for message in warnings(monitor.events))
+        assert store.depot.catalog.journal.pending(10) == []
+        assert store.verify().damaged == ()
+
+
+def test_a_failure_to_clear_up_does_not_hide_that_the_lease_was_lost(url, source):
+    def reap():
+        with Store.open(url) as other:
+            for lease in other.depot.catalog.leases.active():
+                other.depot.catalog.leases.reap(lease.id)
+
+    monitor = At("save.commit.before", reap)
+    with Store.open(url, monitor=monitor) as store:
+        real = store.depot.blobs
+
+        def batch(owner):
+            return Changed(real.batch(owner), **({} if owner.startswith("journal-") else {"discard": away}))
+
+        failing = Store(dataclasses.replace(store.depot, blobs=Changed(real, batch=batch)))
+        assert not failing.add([source], name="m").committed.existed
+        assert any("could not be cleared" in message for message in warnings(monitor.events))
+        assert any("try 2 of 3" in message for message in warnings(monitor.events))
+        assert [version.ref for version in store.ls()] == ["m:1"]
+        assert store.verify().damaged == ()

@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -35,6 +35,7 @@ from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest, note_load
+from artifactstore.ops.transfer.threads import start_pool
 
 try:
     import fcntl
@@ -49,6 +50,8 @@ _FLAGS = (
 )
 _SYNCERS = 4
 _UNDER_WAY = 2
+# Files that wait to be synced are open: a system lets a process hold few.
+_UNSYNCED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +193,11 @@ class _Line:
 
     def __init__(self, depot: Depot, done: int, total: int) -> None:
         self._depot, self._done, self._total = depot, done, total
-        self._writer = ThreadPoolExecutor(1, "artstore-write")
-        self._hasher = ThreadPoolExecutor(1, "artstore-sha256")
-        self._syncer = ThreadPoolExecutor(_SYNCERS, "artstore-sync")
+        self._writer = start_pool(1, "artstore-write")
+        self._hasher = start_pool(1, "artstore-sha256")
+        self._syncer = start_pool(_SYNCERS, "artstore-sync")
         self._under_way: deque[tuple[FilePiece, Future[None], Future[None]]] = deque()
-        self._finished: list[Future[None]] = []
+        self._finished: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -218,6 +221,8 @@ class _Line:
         """Check, sync and rename once all its pieces are written"""
         while self._under_way:
             self._settle()
+        while len(self._finished) >= _UNSYNCED:
+            self._finished.popleft().result()
         self._finished.append(self._syncer.submit(part.finish))
 
     def end(self) -> None:
@@ -261,6 +266,22 @@ def _lock(fd: int, path: Path) -> None:
                 raise
 
 
+def _is_at(status: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(status, path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_links(folder: Path, dest: Path) -> None:
+    try:
+        inside = folder.resolve().is_relative_to(dest.resolve())
+    except RuntimeError as e:
+        raise Invalid(f"{folder} is a link to itself; remove it", code="link", path=str(folder)) from e
+    if not inside:
+        raise Invalid(f"{folder} is a link that leaves {dest}; remove it", code="link", path=str(folder))
+
+
 class _Part:
     """A file on its way, as long as what is done of it"""
 
@@ -269,8 +290,7 @@ class _Part:
         self.target = plan.dest / file.path
         self._depot = depot
         self._temp = self.target.with_name(part_name(file))
-        if not self.target.parent.resolve().is_relative_to(plan.dest.resolve()):
-            raise Invalid(f"{self.target.parent} is a link that leaves {plan.dest}; remove it", code="link")
+        _refuse_links(self.target.parent, plan.dest)
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.done = self._found([offset for offset, _, _ in plan.manifest.runs(file)])
         self._fd = -1
@@ -286,11 +306,12 @@ class _Part:
         if self._fd >= 0:
             return
         self._fd = os.open(self._temp, _FLAGS, 0o644)
-        status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise Invalid(f"{self._temp} is no regular file; remove it", code="special", path=str(self._temp))
         _lock(self._fd, self._temp)
-        if status.st_size < self.done:
+        status = os.fstat(self._fd)
+        # Until it was locked, another checkout may have renamed it: then it is no part any more but the target.
+        if status.st_size < self.done or not _is_at(status, self._temp):
             raise Busy(f"Another checkout works on {self.target}; wait for it", path=str(self.target))
         os.ftruncate(self._fd, self.done)
         for begin in range(0, self.done, _CHUNK):

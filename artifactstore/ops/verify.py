@@ -5,7 +5,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +17,7 @@ from artifactstore.core.events import Progress
 from artifactstore.core.manifest import MAX_BLOB
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import BufferPool
+from artifactstore.ops.transfer.threads import start_pool
 
 Kind = Literal["missing", "truncated", "corrupt", "unreadable"]
 
@@ -95,7 +95,7 @@ def _until(places: Sequence[Place], nbytes: int) -> Iterator[Place]:
 def run(depot: Depot, plan: VerifyPlan) -> VerifyReport:
     """Read everything planned; damaged objects are quarantined when the store may be written to"""
     check = _Check(depot, plan)
-    with ThreadPoolExecutor(min(4, 2 * (os.cpu_count() or 1)), "artstore-verify") as readers:
+    with start_pool(min(4, 2 * (os.cpu_count() or 1)), "artstore-verify") as readers:
         list(readers.map(check.manifest, plan.manifests))
         list(readers.map(check.blob, plan.blobs))
     damaged = _settle(depot, check)
@@ -178,6 +178,8 @@ def _settle(depot: Depot, check: _Check) -> tuple[Damage, ...]:
         refs = needed.get(place.digest, []) if what == "blob" else _refs(depot, place.digest)
         damaged.append(Damage(place.digest, kind, tuple(refs), what))
     if check.found and not depot.read_only:
+        # Also a disk that is not mounted any more leaves every blob missing: rows are changed where the store still is.
+        depot.check_writable()
         _quarantine(depot, check)
     return tuple(sorted(damaged, key=lambda damage: damage.digest))
 

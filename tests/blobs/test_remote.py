@@ -9,6 +9,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from artifactstore.blobs.layout import SETTINGS_KEY, journal_key
 from artifactstore.blobs.open import open_blobs
 from artifactstore.blobs.remote import RemoteBlobs, open_filesystem, translate
 from artifactstore.blobs.wrap import Retrying, Verified
@@ -326,3 +327,14 @@ def test_a_scheme_whose_package_is_missing_says_what_to_install():
     with pytest.raises(Unavailable, match="oci://") as error:
         open_filesystem("oci", {})
     assert error.value.code == "unavailable.extra"
+
+
+def test_a_batch_that_fails_removes_no_name_that_another_may_have_written():
+    store = odd()
+    shared = [SETTINGS_KEY, journal_key("c" * 32, 7, "d" * 32)]
+    private = key_of(DATA)
+    batch = store.batch("exporter")
+    for key in (*shared, private):
+        batch.write(key, DATA)
+    batch.discard()
+    assert sorted(store.keys("")) == sorted(shared)

@@ -1,9 +1,12 @@
 """Repair: what is damaged comes back from another store, from plain files, or from what was set aside"""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from artifactstore.core.errors import NotFound
+from artifactstore.core.events import Step
 from artifactstore.ops import repair
 from artifactstore.store import Store
 from tests.ops.test_verify import replace
@@ -116,3 +119,23 @@ def test_a_blob_whose_damage_was_healed_meanwhile_is_found_not_written(store, mo
     report = repair.run(store.depot, plan)
     assert report.left == ()
     assert set(store.depot.blobs.keys("blobs/")) == before
+
+
+def test_a_repair_that_a_save_came_before_drops_its_own_copy(store, tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"x" * 100)
+    store.add([path], name="m")
+    (place,) = store.depot.catalog.blobs.all()
+    replace(store, place.key, None)
+    store.verify()
+    saved = []
+
+    def save(event):
+        if event == Step("repair.commit.before") and not saved:
+            saved.append(store.add([path], name="other"))
+
+    depot = dataclasses.replace(store.depot, monitor=save)
+    assert repair.run(depot, repair.plan(depot), files=path).left == ()
+    assert saved
+    assert [place.key for place in store.depot.catalog.blobs.all()] == list(store.depot.blobs.keys("blobs/"))
+    assert store.verify().damaged == ()

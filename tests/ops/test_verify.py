@@ -1,11 +1,15 @@
 """Verify: every kind of damage is found, named and set aside"""
 
+import dataclasses
+import sqlite3
 from datetime import timedelta
 
 import pytest
 
+from artifactstore.core.errors import NoStore, Unavailable
 from artifactstore.ops import verify
 from artifactstore.store import Store
+from tests.ops.trees import Changed, contents
 
 
 @pytest.fixture
@@ -92,3 +96,89 @@ def test_a_read_only_store_is_reported_on_and_left_alone(store, model):
         assert len(reader.verify().damaged) == 1
     assert store.depot.blobs.read(place.key) == b"rot"
     assert verify.plan(store.depot).to_json()["manifests"] == 1
+
+
+@pytest.fixture
+def local(store, model):
+    store.add([model], name="m")
+    return store
+
+
+def reading_by(store, read_into):
+    """The store, its blobs read in another way"""
+    blobs = Changed(store.depot.blobs, read_into=read_into)
+    return Store(dataclasses.replace(store.depot, blobs=blobs))
+
+
+def test_one_bad_reading_of_sound_bytes_is_no_damage(local):
+    flipped = []
+
+    def flip_once(key, buffer, start=0):
+        local.depot.blobs.read_into(key, buffer, start)
+        if key.startswith("blobs/") and not flipped:
+            flipped.append(key)
+            buffer[0] ^= 1
+
+    assert reading_by(local, flip_once).verify().damaged == ()
+    assert flipped
+    assert local.depot.catalog.blobs.damaged() == []
+
+
+def test_what_cannot_be_read_is_told_and_left_where_it_is(local):
+    broken, rotten, *_ = places = list(local.depot.catalog.blobs.all())
+    replace(local, rotten.key, bytes(rotten.size))
+
+    def failing(key, buffer, start=0):
+        if key == broken.key:
+            raise Unavailable("the disk reported an error", code="io")
+        local.depot.blobs.read_into(key, buffer, start)
+
+    report = reading_by(local, failing).verify()
+    assert {damage.digest: damage.kind for damage in report.damaged} == {
+        broken.digest: "unreadable",
+        rotten.digest: "corrupt",
+    }
+    assert report.blobs == len(places)
+    assert [place.digest for place in local.depot.catalog.blobs.damaged()] == [rotten.digest]
+    assert local.depot.blobs.size(broken.key) == broken.size
+
+
+def test_sound_bytes_that_were_given_up_are_told_until_they_are_repaired(local, model, tmp_path):
+    (place, *_) = local.depot.catalog.blobs.all()
+    local.depot.catalog.blobs.damage([place])
+    assert [(damage.digest, damage.kind) for damage in local.verify().damaged] == [(place.digest, "missing")]
+    assert local.repair().left == ()
+    assert local.verify().damaged == ()
+    local.checkout("m", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(model)
+
+
+def test_a_damaged_manifest_of_a_retired_version_needs_no_version(local):
+    with sqlite3.connect(local.depot.blobs.root / "catalog.sqlite") as rows:
+        rows.execute("update version set state = 'retired', retired_at = 1")
+    rows.close()
+    (place,) = local.depot.catalog.blobs.manifests()
+    replace(local, place.key, bytes(place.size))
+    (damage,) = local.verify().damaged
+    assert (damage.what, damage.kind, damage.versions) == ("manifest", "corrupt", ())
+
+
+def test_a_manifest_larger_than_any_blob_is_sound(store, tmp_path):
+    (tmp_path / "x").write_text("x")
+    store.add([tmp_path / "x"], name="m", metadata={"x": "y" * (65 << 20)})
+    report = store.verify()
+    assert report.damaged == ()
+    assert report.bytes > 65 << 20
+
+
+def test_a_disk_that_went_away_damages_nothing(tmp_path, model):
+    folder = tmp_path / "store"
+    with Store.init(str(folder), f"sqlite:///{tmp_path}/catalog.sqlite") as store:
+        store.add([model], name="m")
+        plan = verify.plan(store.depot)
+        folder.rename(tmp_path / "away")
+        with pytest.raises(NoStore):
+            verify.run(store.depot, plan)
+        (tmp_path / "away").rename(folder)
+        assert store.depot.catalog.blobs.damaged() == []
+        assert store.verify().damaged == ()

@@ -4,7 +4,7 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from artifactstore.core.events import Warn
 from artifactstore.core.manifest import MAX_BLOB, BlobInfo, Extent, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.buffers import Buffer, BufferPool
+from artifactstore.ops.transfer.threads import start_pool
 
 # Blobs read ahead: enough to keep four readers busy; more would only take memory.
 _AHEAD = 4
@@ -119,7 +120,7 @@ class Fetch:
         blobs = {run.turn: self._manifest.blobs[run.extent.blob] for run in runs}
         places = self._depot.catalog.blobs.places(list({blob.digest for blob in blobs.values()}))
         ahead = deque(uses)
-        with ThreadPoolExecutor(min(4, 2 * (os.cpu_count() or 1)), "artstore-fetch") as readers:
+        with start_pool(min(4, 2 * (os.cpu_count() or 1)), "artstore-fetch") as readers:
             try:
                 for run in runs:
                     while ahead and (run.turn not in self._loaded or len(self._loaded) < self._ahead):

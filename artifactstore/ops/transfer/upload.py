@@ -10,11 +10,11 @@ from typing import Protocol, Self
 
 from artifactstore.catalog.base import Grant, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Unavailable
 from artifactstore.core.events import Monitor, Progress
 from artifactstore.core.formats.cutting import BLOB_LIMIT
 from artifactstore.core.manifest import BlobInfo
 from artifactstore.ops.transfer.buffers import BufferPool
+from artifactstore.ops.transfer.threads import start_pool
 
 _WRITERS = 4
 
@@ -76,20 +76,6 @@ class _Inbox:
         return pieces
 
 
-def _started(workers: int, name: str) -> ThreadPoolExecutor:
-    """A pool whose threads all run: one that finds no thread later would leave work that nobody does"""
-    pool = ThreadPoolExecutor(workers, name)
-    together = threading.Barrier(workers)
-    try:
-        for _ in range(workers):
-            pool.submit(together.wait)
-    except RuntimeError as e:
-        together.abort()
-        pool.shutdown(wait=True)
-        raise Unavailable("No more threads can be started here; raise the limit (ulimit -u)", code="threads") from e
-    return pool
-
-
 class Upload:
     """Blobs on their way into a session
 
@@ -102,9 +88,9 @@ class Upload:
         self.tally = Tally()
         self._session = session
         self._monitor, self._phase, self._total = monitor, phase, total
-        self._hashers = _started(os.cpu_count() or 1, "artstore-hash")
-        self._granter = _started(1, "artstore-grant")
-        self._writers = _started(_WRITERS, "artstore-write")
+        self._hashers = start_pool(os.cpu_count() or 1, "artstore-hash")
+        self._granter = start_pool(1, "artstore-grant")
+        self._writers = start_pool(_WRITERS, "artstore-write")
         self._inbox = _Inbox()
         self._written: dict[Digest, Written | None] = {}
         self._lock = threading.Lock()
@@ -217,7 +203,7 @@ class OrderedHash:
 
     def __init__(self, hasher: "Hasher") -> None:
         self._hasher = hasher
-        self._worker = _started(1, "artstore-sha256")
+        self._worker = start_pool(1, "artstore-sha256")
         self._fed: list[Future[None]] = []
 
     def feed(self, data: memoryview, release: Callable[[], None]) -> None:

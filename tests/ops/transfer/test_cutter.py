@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -163,3 +164,17 @@ def test_a_failed_write_ends_the_upload_with_its_error():
     regions = [Region(str(n), n * 5 * MIB, (n + 1) * 5 * MIB) for n in range(30)]
     with pytest.raises(OSError, match="the disk broke"):
         take(session, [memory_file("x", random_bytes(1, 150 * MIB), regions)], memory=1)
+
+
+def test_the_smallest_budget_is_enough_for_all_that_is_gathered_at_once(tmp_path):
+    """A blob of small files, one of small tensors and one of what lies between stay open beside large tensors"""
+    (tmp_path / "config.json").write_text("{}")
+    large = {f"z{n}": np.frombuffer(random_bytes(n, 5 * MIB), np.uint8) for n in range(4)}
+    save_file({"a.small": np.zeros(1000, np.uint8)} | large, tmp_path / "model.safetensors")
+    session, taken = MemorySession(), []
+    worker = threading.Thread(target=lambda: taken.append(take(session, look([tmp_path]), memory=1)), daemon=True)
+    worker.start()
+    worker.join(30)
+    assert taken, "it waits for a buffer that it holds itself"
+    files, blobs, _ = taken[0]
+    check(session, {path.name: path.read_bytes() for path in tmp_path.iterdir()}, files, blobs)

@@ -1,5 +1,8 @@
 """Fetch: blobs checked, found again after they moved, each read once"""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from artifactstore.blobs.layout import blob_key, new_incarnation
@@ -8,6 +11,7 @@ from artifactstore.catalog.base import Grant, Written
 from artifactstore.core.errors import Corrupt
 from artifactstore.core.settings import Settings
 from artifactstore.lease import Lease
+from artifactstore.ops.transfer import fetch
 from artifactstore.ops.transfer.fetch import Fetch, fetch_file, load_manifest, read_blob
 from artifactstore.store import Store
 from tests.ops.test_verify import replace
@@ -80,3 +84,24 @@ def test_a_blob_that_became_shorter_is_named(loaded):
     replace(store, place.key, b"short")
     with pytest.raises(Corrupt):
         list(Fetch(store.depot, manifest).pieces([(file, 0) for file in manifest.files]))
+
+
+def test_of_two_equal_files_only_a_few_blobs_are_in_memory(store, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    raw = np.random.default_rng(0).bytes(48 << 20)
+    for name in ("epoch.dat", "latest.dat"):
+        (folder / name).write_bytes(raw)
+    manifest = load_manifest(store.depot, store.add([folder], name="m").committed.version.id)
+    assert len(manifest.blobs) > 6
+    monkeypatch.setattr(fetch, "_KEPT", 8 << 20)
+    counting = Counting(store.depot.blobs)
+    fetching = Fetch(dataclasses.replace(store.depot, blobs=counting), manifest)
+    most, found = 0, {}
+    for piece in fetching.pieces([(file, 0) for file in manifest.files]):
+        most = max(most, len(fetching._loaded))
+        found.setdefault(piece.file.path, bytearray()).extend(piece.data)
+        piece.release()
+    assert found == {"epoch.dat": raw, "latest.dat": raw}
+    assert most <= 4
+    assert counting.calls["read_into"] == 2 * len(manifest.blobs)
