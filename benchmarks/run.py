@@ -41,7 +41,11 @@ def _machine() -> dict[str, object]:
         if path:
             found = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
             versions[tool] = (
-                found.stdout.split("\n")[0].removeprefix("DVC version: ").split(" (")[0].split(" compiled")[0]
+                found.stdout.split("\n")[0]
+                .removeprefix("DVC version: ")
+                .removeprefix("restic ")
+                .split(" (")[0]
+                .split(" compiled")[0]
             )
     return {"system": platform.platform(), "cores": os.cpu_count(), "date": _today(), **versions}
 
