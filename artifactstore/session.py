@@ -61,7 +61,7 @@ class Session:
     def commit(self, manifest: Manifest, blobs: Iterable[Written], tags: Tags, taken: int) -> Committed:
         """Steps B to F: publish, write the manifest, commit the rows, export the journal, acknowledge"""
         self._lease.check()
-        written = self._manifest(manifest)
+        written = self.write_manifest(manifest.id, manifest.raw)
         self._publish()
         draft = Draft(
             lease=self._lease.id,
@@ -102,9 +102,6 @@ class Session:
             self._put(written, raw, "manifest-write")
         self._depot.step("save.manifest.after")
         return written
-
-    def _manifest(self, manifest: Manifest) -> Written:
-        return self.write_manifest(manifest.id, manifest.raw)
 
     def _put(self, written: Written, data: memoryview | bytes, step: str) -> None:
         self._lease.check()

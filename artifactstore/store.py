@@ -161,18 +161,9 @@ class Store:
     ) -> list[ingest.IngestPlan]:
         """Look at what `add_phases` would take in, changing nothing; empty when the folder has no phases"""
         phases = ingest.phases(Path(folder))
-        plans = [self._phase_plan(paths, phase, name, license) for phase, paths in phases]
+        plans = [self.plan_add(paths, name=name, phase=phase, license=license) for phase, paths in phases]
         tags = Tags(aliases=(AliasName("latest"),))
         return [*plans[:-1], *(dataclasses.replace(plan, tags=tags) for plan in plans[-1:])]
-
-    def _phase_plan(
-        self,
-        paths: Sequence[Path],
-        phase: str | None,
-        name: str,
-        license: str | None,  # noqa: A002  # as above
-    ) -> ingest.IngestPlan:
-        return self.plan_add(paths, name=name, phase=phase, license=license)
 
     def link(self, ref: str, relation: str = "finetune", weight: float | None = None) -> Link:
         """A link to a version here by any reference, or to something elsewhere by `hf://…`"""
