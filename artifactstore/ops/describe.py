@@ -99,7 +99,7 @@ def status(depot: Depot) -> dict[str, Any]:
         "free_bytes": depot.blobs.free(),
         "serial": rows.journal.head()[0],
         "unexported": len(rows.journal.pending(100)),
-        "damaged": len(rows.blobs.damaged()),
+        "damaged": len(rows.blobs.damaged()) + len(rows.blobs.damaged_manifests()),
         "leases": [
             {"kind": lease.kind, "host": lease.host, "pid": lease.pid, "expires": moment(lease.expires)}
             for lease in rows.leases.active()

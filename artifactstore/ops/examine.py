@@ -127,9 +127,10 @@ def _clock(depot: Depot) -> Finding:
 
 
 def _damage(depot: Depot) -> Finding:
-    damaged = len(depot.catalog.blobs.damaged())
-    if damaged:
-        return Finding("damage", "fail", f"{damaged} damaged blobs known; run artstore repair --from a copy")
+    blobs, manifests = len(depot.catalog.blobs.damaged()), len(depot.catalog.blobs.damaged_manifests())
+    if blobs or manifests:
+        found = f"{blobs} damaged blobs and {manifests} damaged manifests known"
+        return Finding("damage", "fail", f"{found}; run artstore repair --from a copy")
     return Finding("damage", "ok", "none known; artstore verify reads everything")
 
 

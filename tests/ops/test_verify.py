@@ -61,6 +61,8 @@ def test_each_kind_of_damage_to_a_manifest(filled, kind):
     replace(filled, place.key, DAMAGES[kind](filled.depot.blobs.read(place.key)))
     (damage,) = filled.verify().damaged
     assert (damage.what, damage.kind, damage.versions) == ("manifest", kind, ("m:1",))
+    assert filled.status()["damaged"] == 1
+    assert next(finding for finding in filled.doctor() if finding.what == "damage").status == "fail"
 
 
 def test_an_object_that_grew_is_corrupt(filled):
