@@ -10,6 +10,7 @@ from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import AliasName, ArtifactName, SafePath
 
+Evidence = Literal["hash", "tensors"]
 Placement = Literal["live", "condemned", "deleting", "damaged"]
 
 
@@ -139,7 +140,11 @@ class PinInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """A link as rows hold it: parent is None while what `ref` names is not in this store"""
+    """A link as rows hold it: parent is None while what `ref` names is not in this store
+
+    evidence: `hash`, the link named its parent's content, which is here; `tensors`, they share bytes of tensors; None,
+    nothing speaks for it but what was declared.
+    """
 
     child: Digest
     position: int
@@ -148,7 +153,12 @@ class LinkInfo:
     parent: Digest | None
     weight: float | None
     params: Mapping[str, object]
-    declared: bool
+    evidence: Evidence | None
+
+    @property
+    def declared(self) -> bool:
+        """Whether nothing but somebody's word speaks for it"""
+        return self.evidence is None
 
 
 @dataclass(frozen=True, slots=True)

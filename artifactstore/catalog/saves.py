@@ -1,28 +1,25 @@
 """Saves: transaction D, all or nothing, and what it takes to know whether it happened"""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import rfc8785
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from artifactstore.catalog.aliases import move, target
 from artifactstore.catalog.artifacts import Locked, ensure
 from artifactstore.catalog.base import Best, Committed, Draft, Healed, Written
-from artifactstore.catalog.batches import insert_new
 from artifactstore.catalog.journal import Action, append, knows, lock_head
 from artifactstore.catalog.leases import end, lost
-from artifactstore.catalog.links import bind_links
+from artifactstore.catalog.links import insert_links, match_links
 from artifactstore.catalog.notes import write_metrics
 from artifactstore.catalog.objects import Settled, settle
 from artifactstore.catalog.sql import Database
-from artifactstore.catalog.tables import blob, file, lease, manifest, metric, tensor_summary, version, version_blob
+from artifactstore.catalog.tables import blob, lease, manifest, metric, version
 from artifactstore.catalog.version_rows import version_info
+from artifactstore.catalog.version_write import bring_back, hold, insert_version, next_number
 from artifactstore.core.errors import Invalid
-from artifactstore.core.manifest import Manifest
 
 
 class Saves:
@@ -90,24 +87,30 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     _end(connection, draft.lease)
     document = draft.manifest
     line = ensure(connection, document.artifact)
-    known = connection.execute(sa.select(version.c.id, version.c.state).where(version.c.digest == document.id)).first()
+    of_it = sa.select(version.c.id, version.c.number, version.c.state).where(version.c.digest == document.id)
+    known = connection.execute(of_it).first()
     blobs = settle(connection, blob, draft.blobs)
     rows = settle(connection, manifest, [draft.manifest_object], ".json")
     existed = known is not None and known.state == "active"
     actions: list[Action] = []
     if existed and any(each.how == "set" for each in (*blobs, *rows)):
         actions.append(_heal(blobs, rows))
-    row = known.id if known is not None else _insert(connection, draft, line)
+    if known is None:
+        number = next_number(connection, line.row)
+        row = insert_version(connection, document, artifact=line.row, number=number, taken=draft.taken)
+    else:
+        row, number = known.id, known.number
     if not existed:
-        _hold(connection, row, blobs)
-        number = sa.select(version.c.number).where(version.c.id == row)
-        actions.append(_version(draft, connection.execute(number).scalar_one(), blobs, rows[0]))
+        bring_back(connection, row, document)
+        hold(connection, row, [each.row for each in blobs])
+        actions.append(_version(draft, number, blobs, rows[0]))
     actions += write_metrics(connection, row, document.id, draft.metrics, at)
     actions += _move_aliases(connection, draft, line, row, at)
     serial = lock_head(connection)[0]
     if known is None:
         # under the head's lock, so that of a child and its parent the later commit sees the earlier one
-        bind_links(connection, row, document)
+        insert_links(connection, row, document.id, document.parents)
+        actions += match_links(connection, row, document)
     if actions:
         serial = append(connection, draft.txid, actions, at)
     return Committed(
@@ -117,75 +120,6 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
         lost=tuple(each.grant for each in (*blobs, *rows) if each.lost),
         existed=existed,
     )
-
-
-def _insert(connection: Connection, draft: Draft, line: Locked) -> int:
-    last = sa.select(sa.func.max(version.c.number)).where(version.c.artifact_id == line.row)
-    number = (connection.execute(last).scalar() or 0) + 1
-    document = draft.manifest
-    summary = _summary(document)
-    values = {
-        "digest": document.id,
-        "artifact_id": line.row,
-        "number": number,
-        "created": document.created,
-        "taken": draft.taken,
-        "phase": document.phase,
-        "step": document.step,
-        "epoch": document.epoch,
-        "request_id": document.request_id,
-        "license": document.license,
-        "nbytes": document.nbytes,
-        "file_count": len(document.files),
-        "tensor_count": sum(count for count, _ in summary.values()),
-        "formats": ",".join(sorted({entry.format for entry in document.files})),
-        "dtypes": ",".join(sorted(summary, key=lambda dtype: (-summary[dtype][1], dtype))),
-        "metadata": rfc8785.dumps(dict(document.metadata)).decode(),
-        "state": "active",
-    }
-    key = connection.execute(sa.insert(version), values).inserted_primary_key
-    assert key is not None
-    row: int = key[0]
-    _describe(connection, row, document, summary)
-    return row
-
-
-def _summary(document: Manifest) -> dict[str, tuple[int, int]]:
-    count: Counter[str] = Counter()
-    nbytes: Counter[str] = Counter()
-    for entry in document.files:
-        for tensor in entry.tensors:
-            count[tensor.dtype] += 1
-            nbytes[tensor.dtype] += tensor.end - tensor.begin
-    return {dtype: (count[dtype], nbytes[dtype]) for dtype in count}
-
-
-def _describe(connection: Connection, row: int, document: Manifest, summary: dict[str, tuple[int, int]]) -> None:
-    files = [
-        {
-            "version_id": row,
-            "position": position,
-            "path": entry.path,
-            "size": entry.size,
-            "sha256": entry.sha256,
-            "format": entry.format,
-        }
-        for position, entry in enumerate(document.files)
-    ]
-    connection.execute(sa.insert(file), files)
-    tensors = [
-        {"version_id": row, "dtype": dtype, "count": count, "nbytes": nbytes}
-        for dtype, (count, nbytes) in summary.items()
-    ]
-    if tensors:
-        connection.execute(sa.insert(tensor_summary), tensors)
-
-
-def _hold(connection: Connection, row: int, blobs: Sequence[Settled]) -> None:
-    active = sa.update(version).where(version.c.id == row, version.c.state != "active")
-    connection.execute(active.values(state="active", retired_at=None))
-    rows = [{"version_id": row, "blob_id": each.row} for each in blobs]
-    insert_new(connection, version_blob, sorted(rows, key=lambda held: held["blob_id"]))
 
 
 def _move_aliases(connection: Connection, draft: Draft, line: Locked, row: int, at: int) -> list[Action]:

@@ -38,6 +38,7 @@ store = sa.Table(
     sa.Column("head_serial", sa.BigInteger, nullable=False),
     sa.Column("head_txid", sa.Text),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("rebuilt_at", sa.BigInteger),
 )
 
 artifact = sa.Table("artifact", metadata, _key(), sa.Column("name", sa.Text, nullable=False, unique=True))
@@ -64,6 +65,9 @@ version = sa.Table(
     sa.Column("metadata", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("retired_at", sa.BigInteger),
+    sa.Column("retired_by", sa.BigInteger),
+    sa.Column("retired_why", sa.Text),
+    sa.Column("swept_at", sa.BigInteger),
     sa.UniqueConstraint("artifact_id", "number"),
     _states("active", "retired"),
 )
@@ -206,7 +210,9 @@ link = sa.Table(
     sa.Column("parent_digest", Raw, index=True),
     sa.Column("weight", sa.Double),
     sa.Column("params", sa.Text, nullable=False),
-    sa.Column("declared", sa.Boolean, nullable=False),
+    sa.Column("name", sa.Text, index=True),
+    sa.Column("sha256", Raw, index=True),
+    sa.Column("evidence", sa.Text),
 )
 
 version_pin = sa.Table(
@@ -216,6 +222,14 @@ version_pin = sa.Table(
     sa.Column("why", sa.Text, primary_key=True),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("until", sa.BigInteger),
+)
+
+policy = sa.Table(
+    "policy",
+    metadata,
+    sa.Column("pattern", sa.Text, primary_key=True),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
 )
 
 journal = sa.Table(

@@ -66,6 +66,7 @@ def _link(link: LinkInfo) -> dict[str, Any]:
         "position": link.position,
         "params": dict(link.params),
         "declared": link.declared,
+        "evidence": link.evidence,
     }
 
 

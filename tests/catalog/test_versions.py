@@ -118,7 +118,7 @@ def test_links_up_and_down(catalog, three):
     child = save(catalog, manifest_of(b"c", name="org/c", parents=links)).version.id
     first, second = catalog.versions.parents(child)
     assert (first.child, first.position, first.relation, first.ref) == (child, 0, "merge", "org/a:1")
-    assert (first.parent, first.weight, first.params, first.declared) == (three[0], 0.25, {"method": "ties"}, True)
+    assert (first.parent, first.weight, first.params, first.declared) == (three[0], 0.25, {"method": "ties"}, False)
     assert (second.position, second.parent, second.ref, second.params) == (1, None, "hf://elsewhere", {})
     assert catalog.versions.children(three[0]) == [first]
     assert catalog.versions.children(child) == catalog.versions.parents(three[0]) == []
