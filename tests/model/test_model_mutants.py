@@ -1,0 +1,37 @@
+"""The model sees: each sentence of the protocol that is left out gives a counterexample"""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from tests.model.explore import explore
+from tests.model.scopes import CORE
+from tests.model.world import Rules
+
+# what is left out, where it shows, and how long the shortest way into trouble is
+MUTANTS = [
+    (CORE, "fence", 8),
+    (CORE, "incarnations", 7),
+    (CORE, "fresh_restart", 13),
+    (CORE, "pin_first", 6),
+    (CORE, "pin_adopted", 5),
+    (CORE, "deleting_is_absent", 7),
+    (CORE, "condemn_unheld", 4),
+    (CORE, "intent_unpinned", 5),
+    (CORE, "one_transaction", 6),
+    (CORE, "drop_exact", 8),
+    (CORE, "list_first", 7),
+    (CORE, "orphans_unpinned", 7),
+]
+
+
+@pytest.mark.parametrize(("scope", "rule", "length"), MUTANTS, ids=[rule for _, rule, _ in MUTANTS])
+def test_a_rule_left_out_gives_a_counterexample(scope, rule, length):
+    mutant = replace(scope, rules=replace(Rules(), **{rule: False}))
+    report = explore(mutant.starts(), mutant.steps, mutant.check)
+    assert report.problem, f"{report.states} states without {rule}, and nothing was seen"
+    assert len(report.trace) == length, str(report)
+
+
+def test_every_rule_has_its_mutant():
+    assert {rule for _, rule, _ in MUTANTS} == {rule.name for rule in fields(Rules)}
