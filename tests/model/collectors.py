@@ -1,10 +1,9 @@
-"""Collectors: steps 0 to 5"""
+"""Collectors: steps 1 to 5; step 0, the end of a lease, may happen at any moment and is the world's"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.model.savers import moved
-from tests.model.world import Catalog, Local, Scope, State, Step, name, names, pinned, put, row_names
+from tests.model.world import Catalog, Local, Scope, State, Step, gone, moved, name, names, pinned, put, row_names, turn
 
 
 @dataclass(frozen=True)
@@ -17,76 +16,108 @@ class Collector:
         return ("idle", 0)
 
     def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
-        local = state.procs[me]
-        return getattr(self, "_" + local[0])(scope, state, me, *local[1:])
+        return turn(self, scope, state, me)
 
     def _idle(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
         for o, row in enumerate(catalog.rows):
-            if row is None:
-                continue
-            if row[0] == "live" and unneeded(catalog, o, unheld=scope.rules.condemn_unheld):
-                after = catalog._replace(rows=put(catalog.rows, o, ("condemned", *row[1:])))
-                yield ("gc.condemn", me, o), moved(state, me, ("idle", cat), cat, after)
-            elif row[0] == "condemned" and unneeded(catalog, o, unpinned=scope.rules.intent_unpinned):
-                if scope.rules.one_transaction:
-                    yield self._intend(state, me, cat, o)
-                else:
-                    yield ("gc.look", me, o), moved(state, me, ("looked", cat, o))
-            elif row[0] == "deleting":
-                yield ("gc.resume", me, o), moved(state, me, ("trash", cat, o, row[1]))
+            if row is not None:
+                yield from self._advance(scope, state, me, cat, o)
         if scope.rules.list_first:
             for o, inc in names(state.disk):
                 yield ("gc.list", me, o, inc), moved(state, me, ("listed", cat, o, inc))
         else:
             known = row_names(catalog) | pinned(catalog)
-            yield ("gc.known", me), moved(state, me, ("known", cat, known))
+            yield ("gc.look", me), moved(state, me, ("looked", cat, known))
 
-    def _intend(self, state: State, me: int, cat: int, o: int) -> Step:
+    def _advance(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
         row = catalog.rows[o]
-        after = catalog._replace(rows=put(catalog.rows, o, ("deleting", *row[1:])))
-        return ("gc.intent", me, o), moved(state, me, ("trash", cat, o, row[1]), cat, after)
+        assert row is not None
+        if row[0] == "live" and unneeded(scope, catalog, o, unheld=scope.rules.condemn_unheld):
+            after = catalog._replace(rows=put(catalog.rows, o, ("condemned", *row[1:])))
+            yield ("gc.condemn", me, o), moved(state, me, ("idle", cat), cat, after)
+        elif row[0] == "condemned" and unneeded(scope, catalog, o, unpinned=scope.rules.intent_unpinned):
+            if scope.rules.one_transaction:
+                yield self._intend(scope, state, me, cat, o)
+            else:
+                yield ("gc.look", me, o), moved(state, me, ("due", cat, o))
+        elif row[0] == "deleting":
+            yield ("gc.resume", me, o), moved(state, me, ("trash", cat, o, row[1]))
 
-    def _looked(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Iterator[Step]:
+    def _intend(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Step:
+        """2: a version whose manifest goes cannot come back; its row stays, as a memory"""
+        catalog = state.catalogs[cat]
+        _, inc, base = catalog.rows[o]
+        versions = tuple(
+            "swept" if is_now == "retired" and scope.versions[v].manifest == o else is_now
+            for v, is_now in enumerate(catalog.versions)
+        )
+        after = catalog._replace(rows=put(catalog.rows, o, ("deleting", inc, base)), versions=versions)
+        return ("gc.intent", me, o), moved(state, me, ("trash", cat, o, inc), cat, after)
+
+    def _due(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Iterator[Step]:
+        """A mutant: it looked before, and now writes"""
         row = state.catalogs[cat].rows[o]
         if row is not None and row[0] == "condemned":
-            yield self._intend(state, me, cat, o)
+            yield self._intend(scope, state, me, cat, o)
         else:
             yield ("gc.pass", me, o), moved(state, me, ("idle", cat))
 
     def _trash(self, scope: Scope, state: State, me: int, cat: int, o: int, inc: int) -> Iterator[Step]:
-        bit = name(o, inc)
-        after = moved(state, me, ("drop", cat, o, inc))
-        yield ("gc.trash", me, o, inc), after._replace(disk=state.disk & ~bit, doomed=state.doomed | bit)
+        """3"""
+        yield ("gc.trash", me, o, inc), gone(moved(state, me, ("drop", cat, o, inc)), name(o, inc))
 
     def _drop(self, scope: Scope, state: State, me: int, cat: int, o: int, inc: int) -> Iterator[Step]:
+        """4"""
         catalog = state.catalogs[cat]
         row = catalog.rows[o]
-        hit = row is not None and ((row[0] == "deleting" and row[1] == inc) or not scope.rules.drop_exact)
+        hit = row is not None and (row[:2] == ("deleting", inc) or not scope.rules.drop_exact)
         after = catalog._replace(rows=put(catalog.rows, o, None)) if hit else catalog
         yield ("gc.drop", me, o, inc), moved(state, me, ("idle", cat), cat, after)
 
     def _listed(self, scope: Scope, state: State, me: int, cat: int, o: int, inc: int) -> Iterator[Step]:
+        """5: the catalog is asked after the listing"""
         catalog = state.catalogs[cat]
         known = row_names(catalog) | (pinned(catalog) if scope.rules.orphans_unpinned else 0)
         local = ("idle", cat) if known & name(o, inc) else ("stray", cat, o, inc)
         yield ("gc.orphans", me, o, inc), moved(state, me, local)
 
-    def _known(self, scope: Scope, state: State, me: int, cat: int, known: int) -> Iterator[Step]:
-        """A mutant: the catalog was looked at before the listing"""
+    def _looked(self, scope: Scope, state: State, me: int, cat: int, known: int) -> Iterator[Step]:
+        """A mutant: the catalog was asked before the listing"""
         for o, inc in names(state.disk & ~known):
             yield ("gc.list", me, o, inc), moved(state, me, ("stray", cat, o, inc))
 
     def _stray(self, scope: Scope, state: State, me: int, cat: int, o: int, inc: int) -> Iterator[Step]:
-        bit = name(o, inc)
-        after = moved(state, me, ("idle", cat))
-        yield ("gc.trash", me, o, inc), after._replace(disk=state.disk & ~bit, doomed=state.doomed | bit)
+        yield ("gc.trash", me, o, inc), gone(moved(state, me, ("idle", cat)), name(o, inc))
 
 
-def unneeded(catalog: Catalog, o: int, *, unheld: bool = True, unpinned: bool = True) -> bool:
-    """No version, no active pin (and no row that is based on it) keeps an object"""
+def unneeded(scope: Scope, catalog: Catalog, o: int, *, unheld: bool = True, unpinned: bool = True) -> bool:
+    """No version and no active pin keeps an object"""
     row = catalog.rows[o]
+    assert row is not None
     if unpinned and pinned(catalog) & name(o, row[1]):
         return False
-    return not (unheld and any(held >> o & 1 for held in catalog.held))
+    if not unheld:
+        return True
+    if scope.rules.manifest_of_active:
+        for version, is_now in enumerate(catalog.versions):
+            if is_now == "active" and scope.versions[version].manifest == o:
+                return False
+    return not any(held >> o & 1 for held in catalog.held)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sends every request that was ever sent once more, as late as it likes: deletes, and puts of what was deleted"""
+
+    slots: int = 0
+
+    def start(self) -> Local:
+        return ("idle", 0)
+
+    def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
+        for o, inc in names(state.doomed & state.disk):
+            yield ("network.delete", o, inc), state._replace(disk=state.disk & ~name(o, inc))
+        for o, inc in names(state.doomed & ~state.disk):
+            yield ("network.put", o, inc), state._replace(disk=state.disk | name(o, inc))

@@ -2,23 +2,36 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from tests.model.world import ENDED, Catalog, Local, Scope, State, Step, Version, name, put
-
-PRESENT = ("live", "condemned")
+from tests.model.world import (
+    ENDED,
+    PRESENT,
+    Catalog,
+    Local,
+    Scope,
+    State,
+    Step,
+    gone,
+    mask,
+    moved,
+    name,
+    offered,
+    put,
+    turn,
+)
 
 
 @dataclass(frozen=True)
 class Saver:
     """Saves one version; a lease that was lost is followed by another try
 
-    Its state: (at, catalog, attempt, uploads, left): masks of the objects it has an incarnation of its own for, and
-    of those among them that are still to be published.
+    Its state: (at, catalog, attempt, uploads, left), masks of the objects it has an incarnation of its own for, and of
+    those among them that are still to be published. unknown: its COMMIT may raise though it took place.
     """
 
     version: int
     attempts: int = 2
+    unknown: bool = False
 
     @property
     def slots(self) -> int:
@@ -28,21 +41,18 @@ class Saver:
         return ("start", 0, 0, 0, 0)
 
     def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
-        local = state.procs[me]
-        step = getattr(self, "_" + local[0], None)
-        return step(scope, state, me, *local[1:]) if step else iter(())
+        return turn(self, scope, state, me)
 
     def _start(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
         """A: a new lease"""
         catalog = state.catalogs[cat]
-        if not scope.rules.pin_first and not left:
-            uploads, _ = self._grant(scope, catalog, me, attempt)
-            yield (
-                ("save.look", me),
-                moved(state, me, ("write" if uploads else "start", cat, attempt, uploads, uploads or -1)),
-            )
+        blobs = scope.versions[self.version].blobs
+        if not scope.rules.pin_first and left != ENDED:
+            uploads, _ = self._grant(scope, catalog, me, attempt, blobs)
+            at = ("write", cat, attempt, uploads, uploads) if uploads else ("start", cat, attempt, 0, ENDED)
+            yield ("save.look", me), moved(state, me, at)
             return
         after = catalog._replace(leases=put(catalog.leases, scope.slots[me] + attempt, 0))
         yield ("save.lease", me), moved(state, me, ("pin", cat, attempt, uploads, left), cat, after)
@@ -50,20 +60,22 @@ class Saver:
     def _pin(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
-        """A: a pin on everything, before looking at storage"""
+        """A: a pin on every blob, before looking at storage"""
         catalog = state.catalogs[cat]
         lease = scope.slots[me] + attempt
         if catalog.leases[lease] == ENDED:
-            yield ("save.lost", me), moved(state, me, ("lost", cat, attempt, uploads, 0))
+            yield self._lose(state, me, cat, attempt, uploads)
             return
-        granted, pins = self._grant(scope, catalog, me, attempt)
+        granted, pins = self._grant(scope, catalog, me, attempt, scope.versions[self.version].blobs)
         uploads, left = (uploads, 0) if left else (granted, granted)
         after = catalog._replace(leases=put(catalog.leases, lease, pins))
-        yield ("save.pin", me), moved(state, me, (_next(left), cat, attempt, uploads, left), cat, after)
+        yield ("save.pin", me), moved(state, me, (self._next(scope, left), cat, attempt, uploads, left), cat, after)
 
-    def _grant(self, scope: Scope, catalog: Catalog, me: int, attempt: int) -> tuple[int, int]:
+    def _grant(
+        self, scope: Scope, catalog: Catalog, me: int, attempt: int, objects: tuple[int, ...]
+    ) -> tuple[int, int]:
         uploads = pins = 0
-        for o in scope.versions[self.version].blobs:
+        for o in objects:
             row = catalog.rows[o]
             if row is not None and row[0] in PRESENT:
                 pins |= name(o, row[1]) if scope.rules.pin_adopted else 0
@@ -72,40 +84,96 @@ class Saver:
                 pins |= name(o, scope.inc(me, attempt))
         return uploads, pins
 
+    def _next(self, scope: Scope, left: int) -> str:
+        if left:
+            return "write"
+        return "commit" if scope.versions[self.version].manifest is None else "manifest"
+
     def _write(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
         """B: the name comes into being at once, however long ago its lease was lost"""
         low = left & -left
-        disk = state.disk | name(low.bit_length() - 1, scope.inc(me, attempt))
         left ^= low
-        local: Local = (_next(left), cat, attempt, uploads, left)
+        local: Local = (self._next(scope, left), cat, attempt, uploads, left)
         if not left and not scope.rules.pin_first:
-            local = ("start", cat, attempt, uploads, -1)
+            local = ("start", cat, attempt, uploads, ENDED)
+        disk = state.disk | name(low.bit_length() - 1, scope.inc(me, attempt))
         yield ("save.publish", me), moved(state, me, local)._replace(disk=disk)
+
+    def _manifest(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
+    ) -> Iterator[Step]:
+        """C: pinned like a blob"""
+        catalog = state.catalogs[cat]
+        lease = scope.slots[me] + attempt
+        if catalog.leases[lease] == ENDED:
+            yield self._lose(state, me, cat, attempt, uploads)
+            return
+        manifest = scope.versions[self.version].manifest
+        assert manifest is not None
+        ours, pins = self._grant(scope, catalog, me, attempt, (manifest,))
+        after = catalog._replace(leases=put(catalog.leases, lease, catalog.leases[lease] | pins))
+        local = ("record" if ours else "commit", cat, attempt, uploads | ours, ours)
+        yield ("save.manifest", me), moved(state, me, local, cat, after)
+
+    def _record(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
+    ) -> Iterator[Step]:
+        """C: written like a blob"""
+        disk = state.disk | name(left.bit_length() - 1, scope.inc(me, attempt))
+        yield ("save.manifest-write", me), moved(state, me, ("commit", cat, attempt, uploads, 0))._replace(disk=disk)
 
     def _commit(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
         """D"""
-        catalog = state.catalogs[cat]
-        after = commit(scope, catalog, self.version, scope.slots[me] + attempt, scope.inc(me, attempt), uploads)
+        after = commit(
+            scope, state.catalogs[cat], self.version, scope.slots[me] + attempt, scope.inc(me, attempt), uploads
+        )
         if after is None:
-            yield ("save.lost", me), moved(state, me, ("lost", cat, attempt, uploads, 0))
+            yield self._lose(state, me, cat, attempt, uploads)
             return
-        losers = 0
-        for o in scope.versions[self.version].objects:
-            if uploads >> o & 1 and after.rows[o][1] != scope.inc(me, attempt):
-                losers |= 1 << o
-        yield ("save.commit", me), moved(state, me, ("drop" if losers else "done", cat, attempt, losers, 0), cat, after)
+        losers = mask(o for o in bits(uploads) if after.rows[o][1] != scope.inc(me, attempt))
+        local = ("drop" if losers else "done", cat, attempt, losers, 0)
+        promised = state.promised | 1 << self.version | offered(self.version)
+        committed = moved(state, me, local, cat, after)._replace(promised=promised)
+        yield ("save.commit", me), committed
+        if self.unknown:
+            yield ("save.commit", me, "?"), moved(state, me, ("doubt", cat, attempt, uploads, 0))
+
+    def _doubt(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
+    ) -> Iterator[Step]:
+        """D, whose COMMIT raised: it may still take place, until its lease was ended"""
+        catalog = state.catalogs[cat]
+        lease, inc = scope.slots[me] + attempt, scope.inc(me, attempt)
+        after = commit(scope, catalog, self.version, lease, inc, uploads)
+        if after is not None:
+            promised = state.promised | offered(self.version)
+            known = moved(state, me, ("known", cat, attempt, uploads, 0), cat, after)
+            yield ("save.commit", me, "late"), known._replace(promised=promised)
+        ended = catalog._replace(leases=put(catalog.leases, lease, ENDED))
+        if scope.rules.settle_by_reaping:
+            yield ("save.settle", me), moved(state, me, ("lost", cat, attempt, uploads, 0), cat, ended)
+        elif uploaded(uploads, inc) & state.disk:
+            yield ("save.clear", me), gone(state, uploaded(uploads, inc))
+
+    def _known(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
+    ) -> Iterator[Step]:
+        """D took place, as its txid tells"""
+        yield ("save.settle", me), acknowledged(moved(state, me, ("done", cat, attempt, 0, 0)), self.version)
 
     def _drop(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, losers: int, left: int
     ) -> Iterator[Step]:
         """What lost to an adopted incarnation is dropped by its owner, after D is known"""
-        mask = uploaded(losers, scope.inc(me, attempt))
         after = moved(state, me, ("done", cat, 0, 0, 0))
-        yield ("save.drop", me), after._replace(disk=state.disk & ~mask, doomed=state.doomed | mask)
+        yield ("save.drop", me), gone(after, uploaded(losers, scope.inc(me, attempt)))
+
+    def _lose(self, state: State, me: int, cat: int, attempt: int, uploads: int) -> Step:
+        return ("save.lost", me), moved(state, me, ("lost", cat, attempt, uploads, 0))
 
     def _lost(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
@@ -116,48 +184,42 @@ class Saver:
         again = ("start", cat, attempt + 1, 0, 0) if attempt + 1 < self.attempts else ("done", cat, 0, 0, 0)
         after = moved(state, me, again, cat, ended)
         yield ("save.restart", me), after
-        mask = uploaded(uploads, scope.inc(me, attempt))
-        if mask & state.disk and scope.rules.fresh_restart and scope.rules.incarnations:
-            yield ("save.clear", me), after._replace(disk=state.disk & ~mask, doomed=state.doomed | mask)
+        ours = uploaded(uploads, scope.inc(me, attempt))
+        if ours & state.disk and scope.rules.fresh_restart and scope.rules.incarnations:
+            yield ("save.clear", me), gone(after, ours)
 
 
-def _next(left: int) -> str:
-    return "write" if left else "commit"
+def acknowledged(state: State, version: int) -> State:
+    """F: a promise, unless the version was retired since D"""
+    return state._replace(promised=state.promised | 1 << version) if state.promised & offered(version) else state
+
+
+def bits(objects: int) -> Iterator[int]:
+    """The objects of a mask"""
+    return (o for o in range(objects.bit_length()) if objects >> o & 1)
 
 
 def uploaded(objects: int, inc: int) -> int:
     """The names of a mask of objects, all of one incarnation"""
-    mask = 0
-    while objects:
-        low = objects & -objects
-        mask |= name(low.bit_length() - 1, inc)
-        objects ^= low
-    return mask
+    return sum(name(o, inc) for o in bits(objects))
 
 
 def commit(scope: Scope, catalog: Catalog, version: int, lease: int, inc: int, uploads: int) -> Catalog | None:
-    """Transaction D; None when it cannot be: the lease has ended, or what was adopted is gone"""
+    """Transaction D; None when it cannot be: the lease has ended, or what was to be adopted is gone"""
     if catalog.leases[lease] == ENDED and scope.rules.fence:
         return None
-    needs: Version = scope.versions[version]
+    needs = scope.versions[version]
     rows = list(catalog.rows)
     for o in needs.objects:
         row = rows[o]
-        if row is not None and (row[0] in PRESENT or not (scope.rules.deleting_is_absent or row[0] == "damaged")):
+        if row is not None and (row[0] in PRESENT or (row[0] == "deleting" and not scope.rules.deleting_is_absent)):
             rows[o] = ("live", row[1], row[2])
         elif uploads >> o & 1:
             rows[o] = ("live", inc, -1)
         else:
             return None
-    return catalog._replace(
-        rows=tuple(rows),
-        held=put(catalog.held, version, sum(1 << o for o in needs.blobs)),
-        versions=put(catalog.versions, version, "active"),
-        leases=put(catalog.leases, lease, ENDED),
-    )
-
-
-def moved(state: State, me: int, local: Local, cat: int = 0, catalog: Any = None) -> State:
-    """The state after a step of one process, which may have changed a catalog"""
-    catalogs = state.catalogs if catalog is None else put(state.catalogs, cat, catalog)
-    return state._replace(catalogs=catalogs, procs=put(state.procs, me, local))
+    after = catalog._replace(rows=tuple(rows), leases=put(catalog.leases, lease, ENDED))
+    if catalog.versions[version] != "none" and not scope.rules.save_reactivates:
+        return after
+    held = put(catalog.held, version, mask(needs.blobs))
+    return after._replace(held=held, versions=put(catalog.versions, version, "active"))

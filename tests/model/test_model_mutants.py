@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import pytest
 
 from tests.model.explore import explore
-from tests.model.scopes import CORE
-from tests.model.world import Rules
+from tests.model.rules import Rules
+from tests.model.scopes import CORE, HALF, KEEP, RETIRE, UNKNOWN
 
 # what is left out, where it shows, and how long the shortest way into trouble is
 MUTANTS = [
@@ -16,12 +16,21 @@ MUTANTS = [
     (CORE, "pin_first", 6),
     (CORE, "pin_adopted", 5),
     (CORE, "deleting_is_absent", 7),
+    (RETIRE, "save_reactivates", 5),
+    (UNKNOWN, "settle_by_reaping", 6),
     (CORE, "condemn_unheld", 4),
     (CORE, "intent_unpinned", 5),
     (CORE, "one_transaction", 6),
     (CORE, "drop_exact", 8),
     (CORE, "list_first", 7),
     (CORE, "orphans_unpinned", 7),
+    (KEEP, "retire_evaluates", 3),
+    (RETIRE, "release_retired", 5),
+    (HALF, "undo_checks", 5),
+    (RETIRE, "undo_checks_manifest", 4),
+    (HALF, "undo_sets_live", 4),
+    (KEEP, "hold_active", 4),
+    (RETIRE, "manifest_of_active", 1),
 ]
 
 

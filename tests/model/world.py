@@ -1,4 +1,4 @@
-"""The world of the model: catalogs, the store's bytes, and everybody at work; the rules, each of which can be left out
+"""The world of the model: catalogs, the store's bytes, everybody at work, and all that may happen next
 
 Everything is a value. A step is one transaction, one file system call or one request: what happens at once or not at
 all. A crash is a process that never takes another step, a pause is one that takes it late, so both are everywhere.
@@ -8,58 +8,51 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from tests.model.rules import Rules
+
 INCS = 8
 ENDED = -1
+PRESENT = ("live", "condemned")
 Row = tuple[str, int, int]
 Local = tuple[Any, ...]
-Record = tuple[Any, ...]
 Step = tuple[tuple[Any, ...], "State"]
+_HOLD = 64
+_OFFERED = 8
 
 
 class Catalog(NamedTuple):
-    """Rows. `rows` of objects: None or (state, inc, base); `held` of versions: version_blob as a mask of objects
+    """Rows of one catalog
 
-    `leases`: ENDED, or a mask of pinned names.
+    rows: of each object None or (state, incarnation, base); held: of each version its version_blob, a mask of objects;
+    leases: ENDED, or a mask of pinned names and held versions; marked: versions with an alias or a person's pin.
     """
 
     rows: tuple[Row | None, ...]
     held: tuple[int, ...]
     versions: tuple[str, ...]
     leases: tuple[int, ...]
-    journal: tuple[Record, ...] = ()
+    marked: int = 0
 
 
 class State(NamedTuple):
-    """One moment. `disk`: names that exist; `doomed`: names whose delete was sent and may arrive once more"""
+    """One moment
+
+    disk: names that exist; doomed: names whose delete was sent and may arrive once more; promised: versions that were
+    acknowledged and not retired since, and, shifted, those that may be acknowledged yet.
+    """
 
     catalogs: tuple[Catalog, ...]
     disk: int
     doomed: int
+    promised: int
     procs: tuple[Local, ...]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The sentences of the protocol. A mutant leaves one out"""
-
-    fence: bool = True  # D: the lease ends in the same transaction, and was active
-    incarnations: bool = True  # R3: each upload has a name of its own
-    fresh_restart: bool = True  # D: restart with new incarnations, reusing nothing
-    pin_first: bool = True  # A comes before B (R5)
-    pin_adopted: bool = True  # A: what is there is pinned
-    deleting_is_absent: bool = True  # D: a deleting row is not adopted
-    condemn_unheld: bool = True  # 1: no version needs it
-    intent_unpinned: bool = True  # 2: condemned and still no active pin
-    one_transaction: bool = True  # 2: looks and writes at once (READ COMMITTED without the lock does not)
-    drop_exact: bool = True  # 4: WHERE state='deleting' AND inc=?
-    list_first: bool = True  # 5: the listing is older than the look into the catalog
-    orphans_unpinned: bool = True  # 5: no active pin
 
 
 class Process(Protocol):
     """Somebody at work. `slots`: leases, and incarnations, that it may use"""
 
-    slots: int
+    @property
+    def slots(self) -> int: ...
 
     def start(self) -> Local: ...
 
@@ -80,36 +73,34 @@ class Version:
 
 @dataclass(frozen=True)
 class Scope:
-    """Who and what there is. `garbage`: objects that may lie there unneeded at the beginning"""
+    """Who and what there is
+
+    Worlds begin empty, with `garbage` (objects that no version needs), and with the versions `saved` before.
+    """
 
     name: str
     versions: tuple[Version, ...]
     processes: tuple[Process, ...]
     rules: Rules = field(default_factory=Rules)
     garbage: tuple[int, ...] = ()
+    saved: tuple[int, ...] = ()
     invariants: tuple[Callable[["Scope", State], str | None], ...] = ()
+    slots: tuple[int, ...] = field(init=False)
+    twins: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        slots, taken = [], 0
-        for process in self.processes:
-            slots.append(taken)
-            taken += process.slots
-        if taken >= INCS:
+        counts = [process.slots for process in self.processes]
+        slots = tuple(sum(counts[:me]) for me in range(len(counts)))
+        pairs = zip(self.processes, self.processes[1:], strict=False)
+        twins = tuple(me for me, (one, other) in enumerate(pairs, 1) if one == other and not one.slots)
+        object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "twins", twins)
+        if self.leases >= INCS:
             raise ValueError("More incarnations than a name has room for")
-        objects = 1 + max(o for version in self.versions for o in version.objects)
-        put_all = object.__setattr__
-        put_all(self, "slots", tuple(slots))
-        put_all(self, "leases", taken)
-        put_all(self, "objects", objects)
-        put_all(
-            self,
-            "twins",
-            [
-                me
-                for me in range(1, len(slots))
-                if self.processes[me] == self.processes[me - 1] and not self.processes[me].slots
-            ],
-        )
+
+    @property
+    def leases(self) -> int:
+        return sum(process.slots for process in self.processes)
 
     def inc(self, me: int, attempt: int) -> int:
         """The incarnation that a process gives to what it uploads; 0 is what was there at the beginning"""
@@ -118,13 +109,24 @@ class Scope:
         return 1 + self.slots[me] + (attempt if self.rules.fresh_restart else 0)
 
     def starts(self) -> Iterable[State]:
-        """An empty store, and one with garbage in it"""
-        local = tuple(process.start() for process in self.processes)
-        for some in (self.garbage, ()) if self.garbage else ((),):
-            rows = tuple(("live", 0, -1) if o in some else None for o in range(self.objects))
-            none = (0,) * len(self.versions)
-            catalog = Catalog(rows, none, ("none",) * len(self.versions), (ENDED,) * self.leases)
-            yield State((catalog,), sum(name(o, 0) for o in some), 0, local)
+        """The worlds it begins with"""
+        yield self._start((), ())
+        if self.garbage:
+            yield self._start(self.garbage, ())
+        if self.saved:
+            yield self._start(self.garbage, self.saved)
+
+    def _start(self, garbage: tuple[int, ...], saved: tuple[int, ...]) -> State:
+        there = {*garbage, *(o for version in saved for o in self.versions[version].objects)}
+        objects = 1 + max(o for version in self.versions for o in version.objects)
+        catalog = Catalog(
+            rows=tuple(("live", 0, -1) if o in there else None for o in range(objects)),
+            held=tuple(mask(needs.blobs) if v in saved else 0 for v, needs in enumerate(self.versions)),
+            versions=tuple("active" if v in saved else "none" for v in range(len(self.versions))),
+            leases=(ENDED,) * self.leases,
+        )
+        procs = tuple(process.start() for process in self.processes)
+        return State((catalog,), sum(name(o, 0) for o in there), 0, mask(saved), procs)
 
     def steps(self, state: State) -> Iterator[Step]:
         """Everything that may happen next"""
@@ -153,17 +155,53 @@ class Scope:
         return None
 
 
+def turn(process: Process, scope: Scope, state: State, me: int) -> Iterator[Step]:
+    """What a process may do, by the first word of its state; nothing when there is no such method"""
+    local = state.procs[me]
+    step = getattr(process, "_" + local[0], None)
+    return step(scope, state, me, *local[1:]) if step else iter(())
+
+
+def moved(state: State, me: int, local: Local, cat: int = 0, catalog: Catalog | None = None) -> State:
+    """The state after a step of one process, which may have changed a catalog"""
+    catalogs = state.catalogs if catalog is None else put(state.catalogs, cat, catalog)
+    return state._replace(catalogs=catalogs, procs=put(state.procs, me, local))
+
+
+def gone(state: State, bits: int) -> State:
+    """The state after these names were deleted"""
+    return state._replace(disk=state.disk & ~bits, doomed=state.doomed | bits)
+
+
 def name(o: int, inc: int) -> int:
-    """The bit of a physical object in a mask"""
+    """The bit of a physical object"""
     return 1 << (o * INCS + inc)
 
 
-def names(mask: int) -> Iterator[tuple[int, int]]:
+def names(bits: int) -> Iterator[tuple[int, int]]:
     """(object, incarnation) of every bit"""
-    while mask:
-        low = mask & -mask
+    while bits:
+        low = bits & -bits
         yield divmod(low.bit_length() - 1, INCS)
-        mask ^= low
+        bits ^= low
+
+
+def hold(version: int) -> int:
+    """The bit, in a lease, of a version that is being read"""
+    return 1 << (_HOLD + version)
+
+
+def offered(version: int) -> int:
+    """The bit, in `promised`, of a version that was committed and not retired since"""
+    return 1 << (_OFFERED + version)
+
+
+def mask(numbers: Iterable[int]) -> int:
+    """Numbers as bits"""
+    bits = 0
+    for number in numbers:
+        bits |= 1 << number
+    return bits
 
 
 def put(items: tuple[Any, ...], at: int, item: Any) -> tuple[Any, ...]:
@@ -172,18 +210,18 @@ def put(items: tuple[Any, ...], at: int, item: Any) -> tuple[Any, ...]:
 
 
 def pinned(catalog: Catalog) -> int:
-    """Names that an active lease pins"""
-    mask = 0
+    """What active leases pin and hold"""
+    bits = 0
     for pins in catalog.leases:
         if pins != ENDED:
-            mask |= pins
-    return mask
+            bits |= pins
+    return bits
 
 
 def row_names(catalog: Catalog) -> int:
     """Names that rows have, in any state"""
-    mask = 0
+    bits = 0
     for o, row in enumerate(catalog.rows):
         if row is not None:
-            mask |= name(o, row[1])
-    return mask
+            bits |= name(o, row[1])
+    return bits
