@@ -57,6 +57,12 @@ class BlobSweeper(Protocol):
     def delete(self, key: str) -> None:
         """Remove exactly this object; nothing happens when it is gone"""
 
+    def trash(self, key: str) -> None:
+        """Take the object away from its key for good, into `trash/` where there is one; it may be gone already"""
+
+    def purge(self) -> int:
+        """Remove what lies in `trash/`; how many objects"""
+
     def owners(self) -> list[str]:
         """Owners with unpublished leftovers"""
 

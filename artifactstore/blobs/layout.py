@@ -21,6 +21,8 @@ _OBJECT = re.compile(
     r"(?P<folder>blobs|manifests)/(?P<shard>[0-9a-f]{2})/(?P<digest>[0-9a-f]{64})\.(?P<inc>[0-9a-f]{16})(?P<suffix>\.z|\.json|)"
 )
 
+_LEAF = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}(?:\.z|\.json|)")
+
 Kind = Literal["blob", "encoded", "manifest"]
 _KINDS: dict[tuple[str, str], Kind] = {
     ("blobs", ""): "blob",
@@ -81,6 +83,16 @@ def shard_folders() -> list[str]:
 def quarantine_key(key: str) -> str:
     """Where damaged bytes wait for a person, under their full old key"""
     return QUARANTINE + check_key(key)
+
+
+def trash_key(key: str) -> str:
+    """Where a removed object waits for the next purge; its leaf names it already"""
+    return TRASH + check_key(key).rpartition("/")[2]
+
+
+def is_trash(leaf: str) -> bool:
+    """Whether a name in `trash/` is one that `trash_key` gives"""
+    return _LEAF.fullmatch(leaf) is not None
 
 
 def is_listed(key: str, prefix: str) -> bool:

@@ -27,12 +27,15 @@ from artifactstore.blobs.layout import (
     JOURNAL,
     MANIFESTS,
     TMP,
+    TRASH,
     check_key,
     check_owner,
     check_prefix,
     is_listed,
+    is_trash,
     quarantine_key,
     shard_folders,
+    trash_key,
 )
 from artifactstore.blobs.span import check_span, truncated
 from artifactstore.core.errors import Invalid, LeaseLost, NoStore, StoreError, Unavailable
@@ -123,6 +126,25 @@ class LocalBlobs:
         """Remove exactly this object; nothing happens when it is gone"""
         with translated("delete", key, self.root):
             self._path(key).unlink(missing_ok=True)
+
+    def trash(self, key: str) -> None:
+        """Take the object away from its key for good, into `trash/`; nothing happens when it is gone"""
+        source, target = self._path(key), self.root / trash_key(key)
+        with translated("remove", key, self.root):
+            # neither name has to outlast a power cut: what comes back has no row and goes the next time
+            make_folder(self.root, target.parent)
+            with contextlib.suppress(FileNotFoundError):
+                source.rename(target)
+
+    def purge(self) -> int:
+        """Remove what lies in `trash/`; how many objects"""
+        count = 0
+        folder = self.root / TRASH
+        with translated("empty", TRASH, self.root), contextlib.suppress(FileNotFoundError):
+            for name in [entry.name for entry in os.scandir(folder) if is_trash(entry.name)]:
+                (folder / name).unlink(missing_ok=True)
+                count += 1
+        return count
 
     def owners(self) -> list[str]:
         """Owners with unpublished leftovers"""

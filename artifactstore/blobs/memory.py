@@ -67,6 +67,14 @@ class MemoryBlobs:
         with self._lock:
             self._objects.pop(check_key(key), None)
 
+    def trash(self, key: str) -> None:
+        """Take the object away for good; nothing happens when it is gone"""
+        self.delete(key)
+
+    def purge(self) -> int:
+        """Nothing waits here"""
+        return 0
+
     def owners(self) -> list[str]:
         """Owners with unpublished leftovers"""
         with self._lock:

@@ -75,6 +75,14 @@ class Wrapped:
         """Remove exactly this object; nothing happens when it is gone"""
         self._around("delete", lambda: self._inner.delete(key))
 
+    def trash(self, key: str) -> None:
+        """Take the object away from its key for good; nothing happens when it is gone"""
+        self._around("trash", lambda: self._inner.trash(key))
+
+    def purge(self) -> int:
+        """Remove what lies in `trash/`; how many objects"""
+        return self._around("purge", self._inner.purge)
+
     def owners(self) -> list[str]:
         """Owners with unpublished leftovers"""
         return self._around("owners", self._inner.owners)

@@ -9,6 +9,8 @@ from typing import Literal
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import AliasName, ArtifactName, SafePath
+from artifactstore.core.policy import Candidate
+from artifactstore.core.verdict import Need
 
 Evidence = Literal["hash", "tensors"]
 Placement = Literal["live", "condemned", "deleting", "damaged"]
@@ -118,6 +120,52 @@ class Healed:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What policies decide on, of one moment. held: versions that pins and leases keep, with reasons"""
+
+    candidates: tuple[Candidate, ...]
+    needs: tuple[Need, ...]
+    held: Mapping[Digest, tuple[str, ...]]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What a retirement did. kept: what had to stay after all, with reasons"""
+
+    serial: int
+    versions: tuple[Digest, ...]
+    kept: Mapping[Digest, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What an undo brought back"""
+
+    serial: int
+    versions: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Objects, and their bytes at rest"""
+
+    count: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A physical object whose deletion is decided, under its exact name"""
+
+    kind: Literal["blob", "manifest"]
+    digest: Digest
+    inc: str
+    key: str
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class AliasInfo:
     """Where an alias points. generation counts its moves from 1; version is None once removed"""
 
@@ -136,6 +184,15 @@ class PinInfo:
     why: str
     at: int
     until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """The rules of retention for artifacts whose name matches a pattern"""
+
+    pattern: str
+    rules: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Statements about many rows: keys asked for 500 at a time, rows inserted where they are new"""
 
 import importlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table
+import sqlalchemy as sa
+from sqlalchemy import CTE, ColumnElement, Connection, Row, Select, Table
 
 T = TypeVar("T")
 CHUNK = 500
@@ -22,6 +24,17 @@ def select_in(
     """The rows of `query` whose `column` is one of `values`, in no order"""
     for chunk in chunks(values):
         yield from connection.execute(query.where(column.in_(chunk)))
+
+
+def pairs(connection: Connection, values: Mapping[int, int]) -> CTE:
+    """A table `key, value` of very many integers, sent as one value"""
+    text = sa.literal(json.dumps(values), sa.Text())
+    if connection.dialect.name == "sqlite":
+        rows = sa.func.json_each(text).table_valued("key", "value")
+    else:
+        rows = sa.func.json_each_text(sa.cast(text, sa.JSON())).table_valued("key", "value")
+    key, value = (sa.cast(column, sa.BigInteger()) for column in (rows.c.key, rows.c.value))
+    return sa.select(key.label("key"), value.label("value")).cte("pairs")
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from artifactstore.catalog.batches import chunks, select_in
 from artifactstore.catalog.journal import Action
 from artifactstore.catalog.tables import artifact, blob, file, link, version, version_blob
 from artifactstore.core.digest import Digest
-from artifactstore.core.lineage import Link
+from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.manifest import Manifest
 
 _ACTIVE = version.c.state == "active"
@@ -149,6 +149,21 @@ def _changed(connection: Connection, mine: sa.ColumnElement[bool]) -> list[Actio
             "evidence": one.evidence,
         }
         for one in connection.execute(query)
+    ]
+
+
+def link_documents(connection: Connection, row: int) -> list[dict[str, Any]]:
+    """The links of a version as its manifest says them"""
+    found = connection.execute(sa.select(link).where(link.c.child_id == row).order_by(link.c.position))
+    return [
+        Link(
+            relation=Relation(one.relation),
+            ref=one.ref,
+            id=None if one.parent_digest is None else Digest(one.parent_digest),
+            weight=one.weight,
+            params=json.loads(one.params),
+        ).to_json()
+        for one in found
     ]
 
 

@@ -10,9 +10,12 @@ from sqlalchemy import Connection
 
 from artifactstore.catalog.aliases import Aliases
 from artifactstore.catalog.blobs import BlobRows
+from artifactstore.catalog.collect import Collections
 from artifactstore.catalog.journal import Journal
 from artifactstore.catalog.leases import Leases
 from artifactstore.catalog.notes import Notes
+from artifactstore.catalog.policies import Policies
+from artifactstore.catalog.retire import Retirements
 from artifactstore.catalog.saves import Saves
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import store
@@ -40,6 +43,9 @@ class Catalog:
     blobs: BlobRows
     journal: Journal
     notes: Notes
+    policies: Policies
+    retirements: Retirements
+    collections: Collections
     usage: Usage
     database: Database = field(repr=False)
 
@@ -57,6 +63,9 @@ class Catalog:
             blobs=BlobRows(database),
             journal=Journal(database),
             notes=Notes(database),
+            policies=Policies(database),
+            retirements=Retirements(database),
+            collections=Collections(database),
             usage=Usage(database),
             database=database,
         )

@@ -16,7 +16,7 @@ from artifactstore.catalog.links import insert_links, match_links
 from artifactstore.catalog.notes import write_metrics
 from artifactstore.catalog.objects import Settled, settle
 from artifactstore.catalog.sql import Database
-from artifactstore.catalog.tables import blob, lease, manifest, metric, version
+from artifactstore.catalog.tables import blob, lease, lease_pin, manifest, metric, version
 from artifactstore.catalog.version_rows import version_info
 from artifactstore.catalog.version_write import bring_back, hold, insert_version, next_number
 from artifactstore.core.errors import Invalid
@@ -44,7 +44,7 @@ class Saves:
         """A repair's step D: damaged objects become the written ones, for every version that needs them"""
 
         def work(connection: Connection) -> Healed:
-            _end(connection, lease_id)
+            _end(connection, lease_id, (*written, *manifests))
             blobs = settle(connection, blob, written)
             rows = settle(connection, manifest, manifests, ".json")
             lost_ones = tuple(each.grant for each in (*blobs, *rows) if each.lost)
@@ -68,9 +68,13 @@ class Saves:
         raise lost(lease_id)
 
 
-def _end(connection: Connection, lease_id: str) -> None:
+def _end(connection: Connection, lease_id: str, written: Sequence[Written]) -> None:
+    pins = sa.select(sa.func.count()).where(lease_pin.c.lease_id == lease_id)
+    granted = {(each.grant.digest, each.grant.inc) for each in written}
+    # a catalog restored from a backup may know the lease and not its pins: nothing kept a collector from these objects
+    all_pinned = connection.execute(pins).scalar_one() >= len(granted)
     # the fence (R6): of this commit and any reaper exactly one hits the row
-    if not end(connection, lease_id, "done"):
+    if not end(connection, lease_id, "done") or not all_pinned:
         raise lost(lease_id)
 
 
@@ -84,7 +88,7 @@ def _check(draft: Draft) -> None:
 
 
 def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
-    _end(connection, draft.lease)
+    _end(connection, draft.lease, (*draft.blobs, draft.manifest_object))
     document = draft.manifest
     line = ensure(connection, document.artifact)
     of_it = sa.select(version.c.id, version.c.number, version.c.state).where(version.c.digest == document.id)

@@ -1,13 +1,13 @@
 """Usage: bytes that groups of versions ask for, hold, and share with others"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from artifactstore.catalog.base import UsageRow
-from artifactstore.catalog.batches import select_in
+from artifactstore.catalog.batches import pairs, select_in
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import artifact, blob, version, version_blob
 from artifactstore.core.digest import Digest
@@ -18,6 +18,7 @@ _GROUPS: dict[str, sa.ColumnElement[str]] = {
     "phase": sa.func.coalesce(version.c.phase, "-"),
 }
 _ACTIVE = version.c.state == "active"
+_STAYS = 1 << 53
 
 
 class Usage:
@@ -81,6 +82,27 @@ class Usage:
 
         return self._database.read(work)
 
+    def freed(self, versions: Sequence[Digest]) -> list[int]:
+        """Bytes that go with each of these versions when they are removed one after another in this order
+
+        Their sum is what removing all of them frees; what a version that stays needs counts nowhere.
+        """
+
+        def work(connection: Connection) -> list[int]:
+            order = {digest: rank for rank, digest in enumerate(versions)}
+            query = sa.select(version.c.id, version.c.digest, version.c.state)
+            rows = connection.execute(query.where(version.c.swept_at.is_(None))).all()
+            # a retired version that still holds blobs is gone already
+            ranks = {row.id: -1 if row.state == "retired" else order.get(row.digest) for row in rows}
+            picked = {row: rank for row, rank in ranks.items() if rank is not None}
+            freed = [0] * len(versions)
+            for row in connection.execute(_freed(connection, picked, few=3 * len(picked) < len(rows))):
+                if row.rank >= 0:
+                    freed[row.rank] = int(row.nbytes)
+            return freed
+
+        return self._database.read(work)
+
 
 def _held(key: sa.Label[str]) -> sa.Select[tuple[str, int, int]]:
     uses = (
@@ -99,3 +121,23 @@ def _held(key: sa.Label[str]) -> sa.Select[tuple[str, int, int]]:
         .join(blob, blob.c.id == uses.c.blob_id)
         .group_by(uses.c.key)
     )
+
+
+def _freed(connection: Connection, picked: Mapping[int, int], *, few: bool) -> sa.Select[tuple[int, int]]:
+    """(rank, bytes) of the blobs whose last user in the order of removal has this rank
+
+    few: look at the blobs of the picked only, which is slower than looking at all when they are most.
+    """
+    gone = pairs(connection, picked)
+    some = sa.select(version_blob.c.blob_id).where(version_blob.c.version_id.in_(sa.select(gone.c.key)))
+    last = sa.func.max(sa.func.coalesce(gone.c.value, _STAYS))
+    users = (
+        sa.select(version_blob.c.blob_id, last.label("rank"))
+        .select_from(version_blob.outerjoin(gone, gone.c.key == version_blob.c.version_id))
+        .where(version_blob.c.blob_id.in_(some) if few else sa.true())
+        .group_by(version_blob.c.blob_id)
+        .having(last < _STAYS)
+        .subquery()
+    )
+    total = sa.func.sum(blob.c.stored_size).label("nbytes")
+    return sa.select(users.c.rank, total).join_from(users, blob, blob.c.id == users.c.blob_id).group_by(users.c.rank)

@@ -1,0 +1,236 @@
+"""Collection: what no version needs is condemned, then named for deletion, then forgotten (docs/protocol.md)"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, Table
+
+from artifactstore.catalog.base import Doomed, Tally
+from artifactstore.catalog.batches import CHUNK, chunks, select_in
+from artifactstore.catalog.journal import Action, record
+from artifactstore.catalog.links import link_documents
+from artifactstore.catalog.sql import Database
+from artifactstore.catalog.tables import (
+    blob,
+    lease,
+    lease_pin,
+    manifest,
+    store,
+    version,
+    version_blob,
+)
+from artifactstore.catalog.version_write import REMEMBERED, forget
+from artifactstore.core.digest import Digest
+
+Name = tuple[str, Digest, str]
+# rows of version_blob that one transaction of `release` takes away
+_RELEASED = 50_000
+_TABLES = {"blob": blob, "manifest": manifest}
+
+
+class Collections:
+    """Steps of a collection, each a transaction; any number of collectors may run them at once"""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rebuilt_at(self) -> int | None:
+        """When this catalog was rebuilt, microseconds since 1970 UTC by the database's clock"""
+        query = sa.select(store.c.rebuilt_at)
+        found: int | None = self._database.read(lambda connection: connection.execute(query).scalar())
+        return found
+
+    def total(self) -> Tally:
+        """Blobs with a row in any state, and their bytes at rest"""
+        return self._tally(blob, sa.true())
+
+    def due(self, grace: int) -> Tally:
+        """Condemned blobs whose grace, in microseconds, is over, and those whose deletion was decided already"""
+
+        def work(connection: Connection) -> Tally:
+            return _tally(connection, blob, _is_due(blob, self._database.now(connection) - grace))
+
+        return self._database.read(work)
+
+    def waiting(self) -> tuple[Tally, int | None]:
+        """Condemned blobs, and when the first of them was condemned"""
+
+        def work(connection: Connection) -> tuple[Tally, int | None]:
+            first = sa.select(sa.func.min(blob.c.condemned_at)).where(blob.c.state == "condemned")
+            return _tally(connection, blob, blob.c.state == "condemned"), connection.execute(first).scalar()
+
+        return self._database.read(work)
+
+    def release(self) -> int:
+        """Let retired versions give up some of the blobs they hold; how many, 0 when there are none left
+
+        Not journaled: it follows from the retirement, and an undo takes them again.
+        """
+        held = sa.exists().where(version_blob.c.version_id == version.c.id)
+        some = sa.select(version.c.id).where(version.c.state == "retired", held).order_by(version.c.id)
+
+        def work(connection: Connection) -> int:
+            done = 0
+            for row in connection.execute(some.limit(CHUNK)).scalars().all():
+                gone = sa.delete(version_blob).where(version_blob.c.version_id == row)
+                done += connection.execute(gone).rowcount
+                if done >= _RELEASED:
+                    break
+            return done
+
+        return self._database.write(work, exclusive=True)
+
+    def condemn(self) -> Tally:
+        """Step 1: what is live and needed by nothing is condemned from now on"""
+        count = nbytes = 0
+        for table in (manifest, blob):
+            # selected outside, then asked again in the transaction that writes
+            query = sa.select(table.c.id).where(table.c.state == "live", _needless(table)).order_by(table.c.id)
+            found = [row.id for row in self._database.rows(query)]
+            for chunk in chunks(found):
+                done = self._condemn(table, chunk)
+                if table is blob:
+                    count, nbytes = count + done.count, nbytes + done.nbytes
+        return Tally(count, nbytes)
+
+    def doom(self, owner: str, grace: int) -> list[Doomed]:
+        """Step 2: decide that some condemned objects go, and say so in the journal; none when nothing is due
+
+        owner: the lease of this collector. grace: microseconds since they were condemned.
+        """
+
+        def work(connection: Connection, at: int) -> tuple[list[Doomed], list[Action]]:
+            # manifests first, so that a version is never half here when somebody wants it back
+            for table in (manifest, blob):
+                due = (table.c.state == "condemned", table.c.condemned_at <= at - grace, _needless(table))
+                rows = _named(connection, table, sa.and_(*due))
+                if rows:
+                    _take(connection, table, rows, owner)
+                    memories = _forget(connection, rows, at) if table is manifest else []
+                    names = [[str(Digest(row.digest)), row.inc] for row in rows]
+                    return _doomed(table, rows), [*memories, {"do": "intent", f"{table.name}s": names}]
+            return [], []
+
+        return record(self._database, work, exclusive=True)[0]
+
+    def resume(self, owner: str) -> list[Doomed]:
+        """Take over some deletions that a collector whose lease has ended did not finish; their intent is journaled"""
+
+        def work(connection: Connection) -> list[Doomed]:
+            for table in (manifest, blob):
+                ended = ~sa.exists().where(lease.c.id == table.c.owner, lease.c.state == "active")
+                rows = _named(connection, table, sa.and_(table.c.state == "deleting", ended))
+                if rows:
+                    _take(connection, table, rows, owner)
+                    return _doomed(table, rows)
+            return []
+
+        return self._database.write(work, exclusive=True)
+
+    def drop(self, doomed: Sequence[Doomed]) -> None:
+        """Step 4: forget objects that are gone; those exact incarnations only"""
+
+        def work(connection: Connection) -> None:
+            for kind, table in _TABLES.items():
+                exactly = [{"of": one.digest, "was": one.inc} for one in doomed if one.kind == kind]
+                if exactly:
+                    here = (table.c.digest == sa.bindparam("of"), table.c.inc == sa.bindparam("was"))
+                    connection.execute(sa.delete(table).where(table.c.state == "deleting", *here), exactly)
+
+        self._database.write(work, exclusive=True)
+
+    def orphans(self, names: Sequence[Name]) -> set[Name]:
+        """Step 5, of names (kind, digest, incarnation) listed before: those with no row and no pin of an active lease
+
+        Names that lie close together, as a listing gives them, are asked for in one range.
+        """
+        if not names:
+            return set()
+        first, last = min(digest for _, digest, _ in names), max(digest for _, digest, _ in names)
+
+        def work(connection: Connection) -> set[Name]:
+            known: set[tuple[str, bytes, str]] = set()
+            for kind, table in _TABLES.items():
+                rows = sa.select(table.c.digest, table.c.inc).where(table.c.digest.between(first, last))
+                known.update((kind, digest, inc) for digest, inc in connection.execute(rows))
+            pinned = sa.select(lease_pin.c.digest, lease_pin.c.inc).where(_of_active_lease())
+            for digest, inc in connection.execute(pinned.where(lease_pin.c.digest.between(first, last))):
+                known.update((kind, digest, inc) for kind in _TABLES)
+            return {name for name in names if name not in known}
+
+        return self._database.read(work)
+
+    def unneeded(self) -> list[Doomed]:
+        """Damaged objects that no version needs any more; their bytes lie in quarantine"""
+        query = _columns(blob).where(blob.c.state == "damaged", _needless(blob))
+        return _doomed(blob, self._database.rows(query))
+
+    def _condemn(self, table: Table, ids: Sequence[int]) -> Tally:
+        def work(connection: Connection) -> Tally:
+            still = (table.c.id.in_(ids), table.c.state == "live", _needless(table))
+            tally = _tally(connection, table, sa.and_(*still))
+            values = {"state": "condemned", "condemned_at": self._database.now(connection)}
+            connection.execute(sa.update(table).where(*still).values(**values))
+            return tally
+
+        return self._database.write(work, exclusive=True)
+
+    def _tally(self, table: Table, where: sa.ColumnElement[bool]) -> Tally:
+        return self._database.read(lambda connection: _tally(connection, table, where))
+
+
+def _of_active_lease() -> sa.ColumnElement[bool]:
+    return sa.exists().where(lease.c.id == lease_pin.c.lease_id, lease.c.state == "active")
+
+
+def _needless(table: Table) -> sa.ColumnElement[bool]:
+    """No version needs it, no lease pins it, no object in any state is a delta of it"""
+    based = table.alias("based")
+    pinned = sa.exists().where(lease_pin.c.digest == table.c.digest, lease_pin.c.inc == table.c.inc, _of_active_lease())
+    if table is blob:
+        needed = sa.exists().where(version_blob.c.blob_id == table.c.id)
+    else:
+        needed = sa.exists().where(version.c.digest == table.c.digest, version.c.state == "active")
+    return ~needed & ~pinned & ~sa.exists().where(based.c.base == table.c.digest)
+
+
+def _is_due(table: Table, until: int) -> sa.ColumnElement[bool]:
+    condemned = sa.and_(table.c.state == "condemned", table.c.condemned_at <= until)
+    return sa.or_(condemned, table.c.state == "deleting")
+
+
+def _tally(connection: Connection, table: Table, where: sa.ColumnElement[bool]) -> Tally:
+    count, nbytes = sa.func.count(), sa.func.coalesce(sa.func.sum(table.c.stored_size), 0)
+    found = connection.execute(sa.select(count, nbytes).where(where)).one()
+    return Tally(found[0], int(found[1]))
+
+
+def _columns(table: Table) -> sa.Select[Any]:
+    return sa.select(table.c.id, table.c.digest, table.c.inc, table.c.key, table.c.stored_size)
+
+
+def _named(connection: Connection, table: Table, where: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+    return connection.execute(_columns(table).where(where).order_by(table.c.id).limit(CHUNK)).all()
+
+
+def _take(connection: Connection, table: Table, rows: Sequence[Row[Any]], owner: str) -> None:
+    mine = sa.update(table).where(table.c.id.in_([row.id for row in rows]))
+    connection.execute(mine.values(state="deleting", owner=owner))
+
+
+def _doomed(table: Table, rows: Sequence[Row[Any]]) -> list[Doomed]:
+    kind: Literal["blob", "manifest"] = "blob" if table is blob else "manifest"
+    return [Doomed(kind, Digest(row.digest), row.inc, row.key, row.stored_size) for row in rows]
+
+
+def _forget(connection: Connection, rows: Sequence[Row[Any]], at: int) -> list[Action]:
+    """Remember in the catalog and the journal what only a manifest that goes knows of its version"""
+    query = sa.select(version).where(version.c.state == "retired", version.c.swept_at.is_(None))
+    actions: list[Action] = []
+    for row in select_in(connection, query, version.c.digest, [row.digest for row in rows]):
+        facts = {name: getattr(row, name) for name in REMEMBERED}
+        parents = link_documents(connection, row.id)
+        actions.append({"do": "forget", "id": str(Digest(row.digest)), **facts, "parents": parents})
+        forget(connection, row.id, at)
+    return actions
