@@ -177,8 +177,10 @@ def _rules(flag: str, texts: str | Words | None) -> list[Policy]:
 
 
 def _read(flag: str, text: str | None) -> Any:
+    if text is None:
+        return None
     try:
-        return None if text is None else _READERS[flag](text)
+        return _READERS[flag](text)
     except Invalid as e:
         example = f"write for example --{flag} {EXAMPLES[flag]}"
         raise Invalid(f"--{flag} {text[:60]!r}: {e.message}; {example}", code="rules", flag=flag) from e

@@ -12,7 +12,7 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.flags import EXAMPLES, write
 from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within
 from artifactstore.core.selection import Rules, Selector
-from tests.core.candidates import DAY, NOW, id_of, labels, spans, stores, version
+from tests.core.candidates import DAY, NOW, UNTIMED, id_of, labels, spans, stores, version
 
 MONTH = timedelta(days=30)
 
@@ -80,6 +80,7 @@ def test_all_that_is_given_must_hold():
         assert selector.selects(other, NOW, frozenset([other.id])) is None
 
 
+@UNTIMED
 @given(stores())
 def test_an_empty_selector_takes_all_and_gives_no_reason(group):
     assert Selector().is_empty
