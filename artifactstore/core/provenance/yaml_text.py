@@ -1,0 +1,54 @@
+"""YAML of strangers: refused where a short text stands for a large or odd value, else parsed"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from artifactstore.core.errors import Invalid
+
+MAX_EVENTS = 200_000
+MAX_DEPTH = 32
+MAX_LARGE = 100
+
+# ten times as fast, and in every wheel of PyYAML
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# YAML 1.1 reads 1:59:59 to the base of 60, at a cost that grows with the square of its length
+_LONG = re.compile(r"[-+.0-9:_]{100,}")
+# Python hashes integers modulo 2^61 - 1, so that many keys may be made to collide
+_LARGE = re.compile(r"[-+]?(?:[0-9_:]{18,}|0[xb][0-9a-fA-F_]{15,})")
+
+
+def load_yaml(text: str) -> Any:
+    """One document of plain values; raise Invalid for what is not YAML, and for aliases, tags and deep nesting
+
+    Of two equal keys the last holds, as huggingface_hub reads it.
+    """
+    try:
+        _check(yaml.parse(text, Loader=_LOADER))
+        return yaml.load(text, Loader=_LOADER)  # noqa: S506  # a safe loader, see above
+    except yaml.MarkedYAMLError as e:
+        line = f", line {e.problem_mark.line + 1}" if e.problem_mark else ""
+        raise Invalid(f"not YAML: {', '.join(filter(None, (e.context, e.problem)))[:120]}{line}", code="yaml") from e
+    except (yaml.YAMLError, ValueError, OverflowError) as e:
+        raise Invalid(f"not YAML: {' '.join(str(e).split())[:100]}", code="yaml") from e
+
+
+def _check(events: Iterator[yaml.Event]) -> None:
+    depth = large = 0
+    for count, event in enumerate(events):
+        if count >= MAX_EVENTS:
+            raise Invalid(f"more than {MAX_EVENTS} parts", code="yaml")
+        if isinstance(event, yaml.AliasEvent):
+            raise Invalid("it holds an alias (*), which is not read", code="yaml")
+        if getattr(event, "tag", None) is not None:
+            raise Invalid("it holds a tag (!), which is not read", code="yaml")
+        if isinstance(event, yaml.ScalarEvent):
+            large += _LARGE.fullmatch(event.value) is not None
+            if large > MAX_LARGE or _LONG.fullmatch(event.value):
+                raise Invalid("it holds a number of over 100 digits, or too many large ones", code="yaml")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise Invalid(f"nested more than {MAX_DEPTH} levels deep", code="yaml")
