@@ -23,9 +23,12 @@ class Provenance:
     parents: tuple[Link, ...] = ()
     license: str | None = None
 
-    def beside(self, given: Sequence[Link]) -> tuple[Link, ...]:
-        """The links given by a person, then those read that name other parents"""
-        known = {named(link.ref) for link in given}
+    def beside(self, given: Sequence[Link], own: str) -> tuple[Link, ...]:
+        """The links given by a person, then those read that name other parents
+
+        own: the artifact that is added; that a version comes from another of its own line is for a person to say.
+        """
+        known = {own, *(named(link.ref) for link in given)}
         return (*given, *(link for link in self.parents if named(link.ref) not in known))
 
 

@@ -25,13 +25,20 @@ def test_parents_given_come_first_and_win():
         Link(Relation.MERGE, "hf://org/other"),
         Link(Relation.MERGE, "hf://org/third"),
     ]
-    found = Provenance(tuple(read)).beside(given_links)
+    found = Provenance(tuple(read)).beside(given_links, "org/child")
     assert brief(found) == [
         ("distill", "org/base:3"),
         ("merge", "hf://org/other@v1"),
         ("merge", "hf://org/third"),
     ]
-    assert Provenance(tuple(read)).beside([]) == tuple(read)
+    assert Provenance(tuple(read)).beside([], "org/child") == tuple(read)
+
+
+def test_an_artifact_is_not_its_own_parent_by_name():
+    read = Provenance((Link(Relation.QUANTIZE, "hf://org/base@v1"), Link(Relation.MERGE, "hf://org/other")))
+    assert brief(read.beside([], "org/base")) == [("merge", "hf://org/other")]
+    own = Link(Relation.RESUME, "org/base:1")
+    assert brief(read.beside([own], "org/base")) == [("resume", "org/base:1"), ("merge", "hf://org/other")]
 
 
 def test_a_link_says_where_it_was_read():
