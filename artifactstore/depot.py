@@ -126,6 +126,18 @@ class Depot:
                 key=key,
             )
 
+    def acknowledge(self) -> None:
+        """Export what was committed and see that the store is still this catalog's (save, F)
+
+        Raise Conflict when it was given to another catalog: what was committed here counts nowhere.
+        """
+        self.export_journal()
+        if read_info(self.blobs).catalog_id != self.info.catalog_id:
+            raise Conflict(
+                f"Store {self.blobs.url} was given to another catalog meanwhile; open it and run this again",
+                code="catalog",
+            )
+
     def export_journal(self) -> None:
         """Write committed records beside the blobs; a failure is told and made up for by the next command"""
         self.step("journal.export.before")

@@ -14,11 +14,11 @@ from artifactstore.blobs.base import BlobBatch
 from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
 from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, StoreError
+from artifactstore.core.errors import StoreError
 from artifactstore.core.events import Warn
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import AliasName
-from artifactstore.depot import Depot, read_info
+from artifactstore.depot import Depot
 from artifactstore.lease import Lease, clear_dead
 
 
@@ -126,9 +126,7 @@ class Session:
         self._depot.step("save.drop.after")
 
     def _acknowledge(self) -> None:
-        self._depot.export_journal()
-        if read_info(self._depot.blobs).catalog_id != self._depot.info.catalog_id:
-            raise Conflict("The store was given to another catalog during this save; run it again", code="catalog")
+        self._depot.acknowledge()
         self._depot.step("save.acknowledge.before")
 
     def clear(self) -> None:

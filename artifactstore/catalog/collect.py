@@ -106,10 +106,7 @@ class Collections:
                 due = (table.c.state == "condemned", table.c.condemned_at <= at - grace, _needless(table))
                 rows = _named(connection, table, sa.and_(*due))
                 if rows:
-                    _take(connection, table, rows, owner)
-                    memories = _forget(connection, rows, at) if table is manifest else []
-                    names = [[str(Digest(row.digest)), row.inc] for row in rows]
-                    return _doomed(table, rows), [*memories, {"do": "intent", f"{table.name}s": names}]
+                    return _doomed(table, rows), _intend(connection, table, rows, owner, at)
             return [], []
 
         return record(self._database, work, exclusive=True)[0]
@@ -162,9 +159,26 @@ class Collections:
         return self._database.read(work)
 
     def unneeded(self) -> list[Doomed]:
-        """Damaged objects that no version needs any more; their bytes lie in quarantine"""
-        query = _columns(blob).where(blob.c.state == "damaged", _needless(blob))
-        return _doomed(blob, self._database.rows(query))
+        """Damaged objects that no version needs any more"""
+        return [
+            one
+            for table in (manifest, blob)
+            for one in _doomed(table, self._database.rows(_columns(table).where(*_useless(table))))
+        ]
+
+    def give_up(self, owner: str, aside: Sequence[Doomed]) -> None:
+        """Decide that damaged objects go, whose bytes lie in quarantine now; the next steps are those of `doom`"""
+
+        def work(connection: Connection, at: int) -> tuple[None, list[Action]]:
+            actions: list[Action] = []
+            for kind, table in _TABLES.items():
+                incs = [one.inc for one in aside if one.kind == kind]
+                query = _columns(table).where(*_useless(table))
+                for rows in map(list, chunks(list(select_in(connection, query, table.c.inc, incs)))):
+                    actions += _intend(connection, table, rows, owner, at)
+            return None, actions
+
+        record(self._database, work, exclusive=True)
 
     def _condemn(self, table: Table, ids: Sequence[int]) -> Tally:
         def work(connection: Connection) -> Tally:
@@ -212,6 +226,17 @@ def _columns(table: Table) -> sa.Select[Any]:
 
 def _named(connection: Connection, table: Table, where: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
     return connection.execute(_columns(table).where(where).order_by(table.c.id).limit(CHUNK)).all()
+
+
+def _useless(table: Table) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.state == "damaged", _needless(table)
+
+
+def _intend(connection: Connection, table: Table, rows: Sequence[Row[Any]], owner: str, at: int) -> list[Action]:
+    _take(connection, table, rows, owner)
+    memories = _forget(connection, rows, at) if table is manifest else []
+    names = [[str(Digest(row.digest)), row.inc] for row in rows]
+    return [*memories, {"do": "intent", f"{table.name}s": names}]
 
 
 def _take(connection: Connection, table: Table, rows: Sequence[Row[Any]], owner: str) -> None:

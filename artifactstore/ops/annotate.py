@@ -63,4 +63,4 @@ def _committing(depot: Depot, what: str) -> Iterator[None]:
     depot.step(f"{what}.commit.before")
     yield
     depot.step(f"{what}.commit.after")
-    depot.export_journal()
+    depot.acknowledge()

@@ -10,10 +10,10 @@ from typing import Any
 from artifactstore.blobs.layout import BLOBS, MANIFESTS, parse_object
 from artifactstore.catalog.base import Doomed, Tally
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, NotFound, Refused, Unavailable
+from artifactstore.core.errors import NotFound, Refused, Unavailable
 from artifactstore.core.events import Progress
 from artifactstore.core.units import format_size
-from artifactstore.depot import Depot, read_info
+from artifactstore.depot import Depot
 from artifactstore.lease import Lease, clear_dead
 
 GRACE = timedelta(days=7)
@@ -108,6 +108,7 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
     rows = depot.catalog.collections
     total = rows.due(grace).nbytes
     count = nbytes = 0
+    _set_aside(depot, lease)
     while doomed := rows.resume(lease.id) or _decide(depot, lease, grace):
         lease.check()
         _export(depot)
@@ -124,6 +125,16 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
     return Tally(count, nbytes)
 
 
+def _set_aside(depot: Depot, lease: Lease) -> None:
+    """Damaged objects that nothing needs any more: their bytes stay in quarantine, their rows go (R8)"""
+    unneeded = depot.catalog.collections.unneeded()
+    if unneeded:
+        _export(depot)
+        for one in unneeded:
+            depot.blobs.quarantine(one.key)
+        depot.catalog.collections.give_up(lease.id, unneeded)
+
+
 def _decide(depot: Depot, lease: Lease, grace: int) -> list[Doomed]:
     depot.step("gc.intent.before")
     doomed = depot.catalog.collections.doom(lease.id, grace)
@@ -134,11 +145,9 @@ def _decide(depot: Depot, lease: Lease, grace: int) -> list[Doomed]:
 def _export(depot: Depot) -> None:
     """What is about to be removed is written down beside the blobs first, and the store is still this catalog's"""
     depot.step("gc.export.before")
-    depot.export_journal()
+    depot.acknowledge()
     if depot.catalog.journal.pending(1):
         raise Unavailable("The journal cannot be written, so nothing is removed; mend that and collect again")
-    if read_info(depot.blobs).catalog_id != depot.info.catalog_id:
-        raise Conflict("The store was given to another catalog during this collection; nothing more is removed")
     depot.step("gc.export.after")
 
 
@@ -200,6 +209,9 @@ def _guard(depot: Depot, going: int, *, force: bool) -> None:
 
 
 def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int) -> Tally:
+    if keys:
+        # one may be what a later record replaced: that record has to be outside the catalog as well
+        _export(depot)
     for key in keys:
         lease.check()
         depot.step("gc.orphan.before")

@@ -98,7 +98,7 @@ def run(depot: Depot, plan: RetirePlan) -> Retired:
     depot.step("gc.retire.before")
     retired = depot.catalog.retirements.retire({item.id: "; ".join(item.reasons) for item in plan.going})
     depot.step("gc.retire.after")
-    depot.export_journal()
+    depot.acknowledge()
     return retired
 
 

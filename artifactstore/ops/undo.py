@@ -46,7 +46,7 @@ def run(depot: Depot, serial: int | None = None) -> UndoReport:
                 depot.catalog.notes.unpin(Digest.parse(action["id"]), action["why"])
                 changes.append(f"pin {action['why']!r} removed")
     depot.step("undo.commit.after")
-    depot.export_journal()
+    depot.acknowledge()
     return UndoReport(wanted, versions, tuple(changes))
 
 
