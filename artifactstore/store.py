@@ -91,8 +91,10 @@ class Store:
     ) -> ingest.IngestReport:
         """Take files and folders in as one version
 
-        created: microseconds since 1970 UTC, by default when the newest file was modified, so that adding the same
-        files twice gives the same version. Raise Invalid for files that cannot be stored, NoSpace.
+        Parents and a licence that the files name themselves (model card, merge recipe, adapter config, header) are
+        taken too, as far as none of that name is given. created: microseconds since 1970 UTC, by default when the
+        newest file was modified, so that adding the same files twice gives the same version. Raise Invalid for files
+        that cannot be stored, NoSpace.
         """
         return ingest.run(
             self.depot,
@@ -126,15 +128,16 @@ class Store:
     ) -> ingest.IngestPlan:
         """Look at what `add` would take in, changing nothing"""
         files = ingest.look([Path(path) for path in paths], depots.folder_of(self.depot.blobs))
+        said = ingest.provenance(files, self.depot.monitor)
         labels = ingest.Labels(
             created=ingest.newest_change(files) if created is None else created,
             phase=phase,
             step=step,
-            license=license,
+            license=license or said.license,
             metadata=metadata or {},
         )
         tags = Tags(aliases=tuple(AliasName(alias) for alias in aliases), metrics=metrics or {})
-        return ingest.IngestPlan(ArtifactName(name), files, labels, tuple(parents), tags)
+        return ingest.IngestPlan(ArtifactName(name), files, labels, said.beside(parents, name), tags)
 
     def add_phases(
         self,

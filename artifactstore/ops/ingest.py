@@ -10,12 +10,14 @@ from typing import Any
 
 from artifactstore.catalog.base import Committed
 from artifactstore.core.errors import Invalid, LeaseLost, NoSpace, NotFound
-from artifactstore.core.events import Warn
+from artifactstore.core.events import Monitor, Warn
 from artifactstore.core.formats import index
 from artifactstore.core.formats.detect import examine
 from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import ArtifactName, SafePath, refuse_collisions
+from artifactstore.core.provenance.base import Provenance
+from artifactstore.core.provenance.gather import gather
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.cutter import cut_sources, entries
@@ -63,6 +65,8 @@ class IngestPlan:
             "artifact": str(self.artifact),
             "files": [{"path": str(s.path), "size": s.size, "format": s.info.format} for s in self.sources],
             "logical_bytes": self.nbytes,
+            "license": self.labels.license,
+            "parents": [link.to_json() for link in self.parents],
         }
 
 
@@ -146,13 +150,25 @@ def _check_indexes(files: Sequence[LocalFile]) -> None:
     for file in files:
         if not index.is_index(file.path) or file.size > _LARGEST_INDEX:
             continue
-        reading = file.open()
-        try:
-            shards = index.parse(reading.read(0, file.size), file.path)
-        finally:
-            reading.abandon()
+        shards = index.parse(_head(file, file.size), file.path)
         if shards is not None:
             index.check(shards, infos)
+
+
+def _head(file: LocalFile, length: int) -> bytes:
+    reading = file.open()
+    try:
+        return reading.read(0, length)
+    finally:
+        reading.abandon()
+
+
+def provenance(files: Sequence[LocalFile], monitor: Monitor) -> Provenance:
+    """Parents and licence as the files say them: cards, recipes, adapter configs, headers of weights
+
+    What cannot be understood is told to the monitor and passed over.
+    """
+    return gather(files, _head, lambda text: monitor(Warn(text)))
 
 
 def phases(folder: Path) -> list[tuple[str | None, list[Path]]]:

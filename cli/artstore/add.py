@@ -17,6 +17,7 @@ from artstore.output import plural, took
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
+    from artifactstore.core.lineage import Link
     from artifactstore.ops.ingest import IngestPlan, IngestReport
     from artifactstore.store import Store
 
@@ -185,6 +186,8 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
             screen.line(f"{plan.artifact}  {plural(len(plan.sources), 'file')}  {format_size(plan.nbytes)}{phase}")
             rows = [(str(one.path), format_size(one.size), one.info.format) for one in plan.sources]
             screen.table(_FILES, rows)
+            for link in plan.parents:
+                screen.line(f"  {link.relation} of {link.ref}{_told_by(link)}")
         screen.line("Nothing changed (dry run)")
 
     run.output.tell(
@@ -192,6 +195,10 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
         show,
         ids=[str(plan.artifact) for plan in plans],
     )
+
+
+def _told_by(link: "Link") -> str:
+    return f"  (as {link.params['read']} says)" if "read" in link.params else ""
 
 
 _FILES = (Column("file", style="cyan"), Column("size", right=True), Column("format", style="dim"))

@@ -126,3 +126,13 @@ def test_all_of_json_goes_to_stdout(store, weights):
     result = call("add", weights, "--as", "other", "--json")
     assert json.loads(result.stdout)["ref"] == "other:1"
     assert result.stderr == ""
+
+
+def test_a_dry_run_tells_the_parents_and_who_names_them(store, weights):
+    (weights.parent / "README.md").write_text("---\nbase_model: org/base\nlicense: mit\n---\n")
+    given = ("add", weights, weights.parent / "README.md", "--as", "other", "--parent", "bert:1", "-n")
+    lines = done(*given).splitlines()
+    assert "  finetune of bert:1" in lines
+    assert "  finetune of hf://org/base  (as README.md says)" in lines
+    plan = document(*given)
+    assert ([one["ref"] for one in plan["parents"]], plan["license"]) == (["bert:1", "hf://org/base"], "mit")

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from artifactstore.core.errors import Invalid, NoSpace, NotFound
+from artifactstore.core.events import Warn
 from artifactstore.core.settings import Settings
 from artifactstore.ops import ingest
 from artifactstore.store import Store
@@ -183,3 +184,94 @@ def test_links_to_parents(store, model):
     here, elsewhere = store.show("child")["parents"]
     assert (here["relation"], here["weight"], here["ref"]) == ("finetune", 0.5, "base:1")
     assert (elsewhere["relation"], elsewhere["id"], elsewhere["ref"]) == ("merge", None, "hf://org/base@main")
+
+
+PEFT = {"base_model_name_or_path": "org/base", "revision": "v1", "peft_type": "LORA", "r": 8}
+CARD = "---\nbase_model: org/base\nlicense: apache-2.0\n---\n# An adapter\n"
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """A folder as PEFT writes it"""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    save_file({"q_proj.lora_A.weight": np.zeros(8, np.float32)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(PEFT))
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
+def test_parents_and_licence_are_read_from_the_files(any_store, adapter):
+    any_store.add([adapter], name="org/adapter")
+    shown = any_store.show("org/adapter")
+    (parent,) = shown["parents"]
+    assert (parent["relation"], parent["ref"], parent["id"]) == ("adapter", "hf://org/base@v1", None)
+    assert parent["params"] == {"read": "adapter_config.json", "peft_type": "LORA"}
+    assert parent["declared"]
+    assert shown["license"] == "apache-2.0"
+    assert any_store.add([adapter], name="org/adapter").committed.existed
+
+
+def test_a_parent_read_is_bound_to_a_version_of_that_name(store, adapter, model):
+    (adapter / "adapter_config.json").unlink()
+    base = store.add([model], name="org/base").committed.version
+    store.add([adapter], name="org/adapter")
+    (parent,) = store.show("org/adapter")["parents"]
+    assert (parent["relation"], parent["id"]) == ("adapter", str(base.id))
+
+
+def test_what_is_given_wins_over_what_is_read(store, adapter, model):
+    store.add([model], name="org/base")
+    other = store.link("hf://org/other", "distill")
+    store.add([adapter], name="a", parents=[store.link("org/base", "finetune"), other], license="mit")
+    shown = store.show("a")
+    assert [(one["relation"], one["ref"]) for one in shown["parents"]] == [
+        ("finetune", "org/base:1"),
+        ("distill", "hf://org/other"),
+    ]
+    assert shown["license"] == "mit"
+    store.add([adapter], name="b", parents=[other])
+    assert [one["ref"] for one in store.show("b")["parents"]] == ["hf://org/other", "hf://org/base@v1"]
+
+
+def test_a_card_that_cannot_be_understood_is_told_and_stored_as_it_is(tmp_path, adapter):
+    (adapter / "README.md").write_bytes(b"---\na: [\xff\n---\n")
+    events = []
+    with Store.init(str(tmp_path / "store"), monitor=events.append) as store:
+        store.add([adapter], name="m")
+        assert [one["relation"] for one in store.show("m")["parents"]] == ["adapter"]
+        store.checkout("m", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(adapter)
+    (warning,) = [event.message for event in events if isinstance(event, Warn)]
+    assert warning.startswith("README.md cannot be understood (its front matter is not UTF-8")
+
+
+def test_a_plan_tells_parents_and_licence(store, adapter):
+    document = json.loads(json.dumps(store.plan_add([adapter], name="m").to_json()))
+    assert [(one["relation"], one["ref"]) for one in document["parents"]] == [("adapter", "hf://org/base@v1")]
+    assert document["license"] == "apache-2.0"
+
+
+def test_weights_are_not_read_for_their_parents(store, tmp_path):
+    sparse = tmp_path / "m.safetensors"
+    header = json.dumps(
+        {
+            "__metadata__": {"ss_sd_model_name": "org/base"},
+            "w": {"dtype": "U8", "shape": [1 << 40], "data_offsets": [0, 1 << 40]},
+        }
+    )
+    with sparse.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + (1 << 40))
+    plan = store.plan_add([sparse], name="m")
+    assert [link.ref for link in plan.parents] == ["hf://org/base"]
+
+
+def test_each_phase_has_the_parents_its_files_name(store, tmp_path, adapter):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    adapter.rename(folder / "phase_0")
+    (folder / "phase_1").mkdir()
+    (folder / "phase_1/model.bin").write_bytes(b"x")
+    store.add_phases(folder, name="run")
+    assert [len(store.show(f"run:{number}")["parents"]) for number in (1, 2)] == [1, 0]

@@ -1,1 +1,1 @@
-"""Parents and licence as files say them themselves: model cards, merge recipes, adapter configs, headers of weights"""
+"""What files say of themselves: parents and licence in cards, recipes, adapter configs, headers"""
