@@ -24,7 +24,7 @@ from artifactstore.depot import Depot
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PIDS = Path("/proc/self/ns/pid")
 # What sessions and exports are named; other folders in tmp/ are none of ours (R8).
-_OWNER = re.compile(r"[0-9a-f]{32}|(?:journal|init|doctor)-[0-9a-f]{16}")
+_OWNER = re.compile(r"[0-9a-f]{32}|(?:journal|init|doctor|replace)-[0-9a-f]{16}")
 
 
 def host() -> str:

@@ -44,12 +44,21 @@ class BlobWriter(Protocol):
     def batch(self, owner: str) -> BlobBatch:
         """A new batch; what `owner` leaves behind unpublished is found and dropped by its name"""
 
+    def replace(self, key: str, data: Buffer) -> None:
+        """Put these bytes under `key`, whole and durable, in place of what may be there
+
+        For what no digest names: the settings of a store, and a journal record, which is the same whoever writes it.
+        """
+
 
 class BlobSweeper(Protocol):
     """Lists, sets aside and removes"""
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order"""
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each, as a listing tells them"""
 
     def quarantine(self, key: str) -> None:
         """Move the object aside to `quarantine/`, keeping its bytes; nothing happens when it is gone"""

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ from artifactstore.blobs.layout import (
     trash_key,
 )
 from artifactstore.blobs.span import check_span, truncated
-from artifactstore.core.errors import Invalid, LeaseLost, NoStore, StoreError, Unavailable
+from artifactstore.core.errors import Invalid, LeaseLost, NoStore, NotFound, StoreError, Unavailable
+
+_REPLACE_ATTEMPTS = 3
 
 
 class LocalBlobs:
@@ -104,10 +107,32 @@ class LocalBlobs:
         """A new batch; what `owner` leaves behind unpublished is found and dropped by its name"""
         return LocalBatch(self.root, check_owner(owner))
 
+    def replace(self, key: str, data: Buffer) -> None:
+        """Put these bytes under `key`, whole and durable, in place of what may be there"""
+        for attempt in range(_REPLACE_ATTEMPTS):
+            batch = LocalBatch(self.root, f"replace-{secrets.token_hex(8)}", over=True)
+            try:
+                batch.write(key, data)
+                batch.publish()
+            except LeaseLost:
+                # a writer that clears what belongs to no lease was faster than the rename
+                if attempt + 1 == _REPLACE_ATTEMPTS:
+                    raise
+            else:
+                return
+            finally:
+                batch.discard()
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order"""
         check_prefix(prefix)
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each, without those that go away meanwhile"""
+        for key in self.keys(prefix):
+            with contextlib.suppress(NotFound):
+                yield key, self.size(key)
 
     def quarantine(self, key: str) -> None:
         """Move the object aside to `quarantine/`, keeping its bytes; nothing happens when it is gone"""
@@ -169,15 +194,14 @@ class LocalBlobs:
         return io.FileIO(self._path(key), opener=lambda path, _: os.open(path, flags))
 
     def _walk(self, folder: str, prefix: str) -> Iterator[str]:
-        for name in self._entries(folder):
+        for name in self._entries(folder, prefix[len(folder) :]):
             if name.endswith("/"):
-                if name.startswith(prefix) or prefix.startswith(name):
-                    yield from self._walk(name, prefix)
+                yield from self._walk(name, prefix)
             elif is_listed(name, prefix):
                 yield name
 
-    def _entries(self, folder: str) -> list[str]:
-        """Files and, ending in a slash so that they sort like their keys, folders"""
+    def _entries(self, folder: str, start: str) -> list[str]:
+        """Files and, ending in a slash so that they sort like their keys, folders whose names have this start"""
         names = []
         with (
             translated("list", folder or self.url, self.root),
@@ -185,6 +209,8 @@ class LocalBlobs:
             os.scandir(self.root / folder) as found,
         ):
             for entry in found:
+                if not entry.name.startswith(start):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     names.append(f"{folder}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False):
@@ -195,8 +221,9 @@ class LocalBlobs:
 class LocalBatch:
     """Files in `tmp/<owner>/` that become visible together"""
 
-    def __init__(self, root: Path, owner: str) -> None:
+    def __init__(self, root: Path, owner: str, *, over: bool = False) -> None:
         self._root = root
+        self._over = over
         self._folder = root / TMP / owner
         self._owner = owner
         self._lock = threading.Lock()
@@ -259,7 +286,7 @@ class LocalBatch:
             raise NoStore(f"{self._root} has no {TMP} folder; mount its disk, or make a store there") from e
 
     def _rename(self) -> None:
-        for key in self._pending:
+        for key in () if self._over else self._pending:
             refuse_existing(self._root / key, key)
         for folder in {(self._root / key).parent for key in self._pending}:
             self._touched.update(make_folder(self._root, folder))
@@ -269,7 +296,7 @@ class LocalBatch:
         for key, path in list(self._pending.items()):
             target = self._root / key
             try:
-                path.rename(target)
+                (path.replace if self._over else path.rename)(target)
             except FileNotFoundError as e:
                 message = f"What {self._owner} wrote was dropped before it was published; start the write again"
                 raise LeaseLost(message, key=key) from e

@@ -48,11 +48,20 @@ class MemoryBlobs:
         """A new batch; what `owner` leaves behind unpublished is found and dropped by its name"""
         return MemoryBatch(self, check_owner(owner))
 
+    def replace(self, key: str, data: Buffer) -> None:
+        """Put these bytes under `key`, in place of what may be there"""
+        with self._lock:
+            self._objects[check_key(key)] = bytes(data)
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order"""
+        return iter([key for key, _ in self.sizes(prefix)])
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each"""
         check_prefix(prefix)
         with self._lock:
-            return iter(sorted(key for key in self._objects if is_listed(key, prefix)))
+            return iter(sorted((key, len(data)) for key, data in self._objects.items() if is_listed(key, prefix)))
 
     def quarantine(self, key: str) -> None:
         """Move the object aside to `quarantine/`, keeping its bytes; nothing happens when it is gone"""

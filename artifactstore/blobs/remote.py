@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from artifactstore.blobs.base import Buffer
 from artifactstore.blobs.layout import check_key, check_owner, check_prefix, is_listed, parse_object, quarantine_key
 from artifactstore.blobs.span import check_span, check_start
-from artifactstore.core.errors import Corrupt, Denied, NoSpace, NoStore, NotFound, StoreError, Unavailable
+from artifactstore.core.errors import Conflict, Corrupt, Denied, NoSpace, NoStore, NotFound, StoreError, Unavailable
 
 T = TypeVar("T")
 
@@ -119,15 +119,32 @@ class RemoteBlobs:
         check_owner(owner)
         return RemoteBatch(self)
 
+    def replace(self, key: str, data: Buffer) -> None:
+        """Put these bytes under `key`, durable and checked, in place of what may be there
+
+        Raise Conflict when other bytes are found there instead, which may be another writer's.
+        """
+        try:
+            self.put(check_key(key), bytes(data))
+        except Corrupt as e:
+            message = f"{key} of {self._url} was replaced by another writer at this moment; look and try again"
+            raise Conflict(message, code="replaced", key=key) from e
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order"""
+        return (key for key, _ in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each, as the listing tells them"""
         folder, _, leaf = check_prefix(prefix).rpartition("/")
         try:
-            found: list[str] = self._call("list", folder, lambda fs, path: fs.find(path.rstrip("/"), prefix=leaf))
+            found: dict[str, dict[str, Any]] = self._call(
+                "list", folder, lambda fs, path: fs.find(path.rstrip("/"), prefix=leaf, detail=True)
+            )
         except NotFound:
             return iter(())
-        names = (name.removeprefix(f"{self._root}/") for name in found)
-        return iter(sorted(name for name in names if is_listed(name, prefix)))
+        sizes = ((name.removeprefix(f"{self._root}/"), int(info["size"])) for name, info in found.items())
+        return iter(sorted((key, size) for key, size in sizes if is_listed(key, prefix)))
 
     def quarantine(self, key: str) -> None:
         """Move the object aside to `quarantine/`, keeping its bytes; nothing happens when it is gone"""

@@ -63,9 +63,17 @@ class Wrapped:
         """A new batch, whose calls are made in the same manner"""
         return WrappedBatch(self._around("batch", lambda: self._inner.batch(owner)), self._around)
 
+    def replace(self, key: str, data: Buffer) -> None:
+        """Put these bytes under `key`, whole and durable, in place of what may be there"""
+        self._around("replace", lambda: self._inner.replace(key, data), memoryview(data).nbytes)
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of published objects that start with `prefix`, in order, listed before the first is given"""
         return iter(self._around("keys", lambda: list(self._inner.keys(prefix))))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each, as a listing tells them"""
+        return iter(self._around("sizes", lambda: list(self._inner.sizes(prefix))))
 
     def quarantine(self, key: str) -> None:
         """Move the object aside to `quarantine/`, keeping its bytes; nothing happens when it is gone"""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from artifactstore.blobs.layout import JOURNAL, TMP, journal_key
+from artifactstore.blobs.layout import JOURNAL, SETTINGS_KEY, TMP, journal_key
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.core.errors import (
     Corrupt,
@@ -80,6 +80,7 @@ def calls(monkeypatch):
     record("fchmod", lambda fd, mode: (os.readlink(f"/proc/self/fd/{fd}"),))
     record("fsync", lambda fd: (os.readlink(f"/proc/self/fd/{fd}"),))
     record("rename", lambda source, target: (str(source), str(target)))
+    record("replace", lambda source, target: (str(source), str(target)))
     return made
 
 
@@ -117,6 +118,16 @@ class TestDurability:
         assert [call[1] for call in calls] == [
             str(tmp_path / path) for path in ("a/b/blobs", "a/b/manifests", "a/b", "a", "")
         ]
+
+    def test_what_takes_the_place_of_another_is_synced_before_and_its_folder_after(self, store, calls):
+        store.replace(SETTINGS_KEY, b"first")
+        del calls[:]
+        store.replace(SETTINGS_KEY, b"second")
+        names = [name for name, *_ in calls]
+        assert names[:4] == ["write", "fchmod", "fsync", "replace"]
+        assert calls[3][2] == str(store.root / SETTINGS_KEY)
+        assert ("fsync", str(store.root)) in calls[4:]
+        assert store.read(SETTINGS_KEY) == b"second"
 
     def test_quarantine_is_durable(self, store, calls):
         [key] = put(store, DATA)
@@ -434,6 +445,28 @@ def test_a_batch_left_by_a_killed_process_is_found_by_its_owner(store):
     store.drop("killed")
     assert store.owners() == []
     assert list(store.keys("")) == [key]
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_what_is_cleared_before_it_takes_its_place_is_written_again(store, monkeypatch, times):
+    left = [None] * times
+    real = os.replace
+
+    def cleared(source, target):
+        if left:
+            left.pop()
+            for owner in store.owners():
+                store.drop(owner)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", cleared)
+    if times < 3:
+        store.replace(SETTINGS_KEY, b"{}")
+        assert store.read(SETTINGS_KEY) == b"{}"
+    else:
+        with pytest.raises(LeaseLost):
+            store.replace(SETTINGS_KEY, b"{}")
+    assert store.owners() == []
 
 
 def test_a_folder_below_an_owner_is_reported_not_removed(store):

@@ -82,6 +82,9 @@ def test_every_verb_is_tried_again():
     tried(lambda: store.read_into(key, memoryview(buffer)))
     assert bytes(buffer) == DATA
     assert list(tried(lambda: store.keys(""))) == [key]
+    assert list(tried(lambda: store.sizes(""))) == [(key, len(DATA))]
+    tried(lambda: store.replace("artstore.json", b"{}"))
+    assert inner.read("artstore.json") == b"{}"
     tried(lambda: store.drop("me"))
     tried(lambda: store.quarantine(key))
     tried(lambda: store.delete(f"quarantine/{key}"))

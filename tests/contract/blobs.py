@@ -16,7 +16,7 @@ from artifactstore.blobs.layout import (
 )
 from artifactstore.blobs.wrap import Verified
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, Exists, Invalid, LeaseLost, NotFound
+from artifactstore.core.errors import Conflict, Corrupt, Exists, Invalid, LeaseLost, NotFound
 
 DATA = bytes(range(256)) * 40
 BAD_KEYS = [
@@ -291,6 +291,33 @@ class StoreContract(ReaderContract):
         with pytest.raises(Invalid):
             place.keys("../")
 
+    def test_sizes_are_those_of_the_keys(self, place):
+        keys = put(place, *(bytes(n) for n in (0, 1, 5000)))
+        assert sorted(place.sizes("")) == sorted(zip(keys, (0, 1, 5000), strict=True))
+        assert list(place.sizes(keys[2])) == [(keys[2], 5000)]
+        assert list(place.sizes("manifests/")) == []
+        with pytest.raises(Invalid):
+            list(place.sizes("../"))
+
+    def test_replacing_puts_whole_bytes_in_place_of_others(self, place):
+        key = journal_key("catalog", 7, "0abc")
+        for data in (b"first", b"", DATA, DATA):
+            place.replace(key, memoryview(data))
+            assert place.read(key) == data
+        place.replace(SETTINGS_KEY, b"{}")
+        assert list(place.keys("")) == sorted([SETTINGS_KEY, key])
+        assert place.owners() == []
+
+    def test_readers_see_one_or_the_other_while_it_is_replaced(self, place):
+        contents = [bytes([n]) * 70_000 for n in range(8)]
+        place.replace(SETTINGS_KEY, contents[0])
+        with ThreadPoolExecutor(8) as pool:
+            writing = [pool.submit(place.replace, SETTINGS_KEY, data) for data in contents]
+            seen = {place.read(SETTINGS_KEY) for _ in range(20)}
+            assert {type(one.exception()) for one in writing} <= {type(None), Conflict}
+        assert seen | {place.read(SETTINGS_KEY)} <= set(contents)
+        assert list(place.keys("")) == [SETTINGS_KEY]
+
     def test_quarantine_keeps_the_bytes_aside(self, place):
         bad, good = put(place, DATA, b"good")
         place.quarantine(bad)
@@ -312,7 +339,12 @@ class StoreContract(ReaderContract):
 
     def test_no_verb_takes_an_unclean_key(self, place):
         for key in BAD_KEYS:
-            for call in (place.delete, place.quarantine, lambda key: place.batch("writer").write(key, b"")):
+            for call in (
+                place.delete,
+                place.quarantine,
+                lambda key: place.replace(key, b""),
+                lambda key: place.batch("writer").write(key, b""),
+            ):
                 with pytest.raises(Invalid):
                     call(key)
 
