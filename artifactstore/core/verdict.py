@@ -145,8 +145,7 @@ def _follow(lines: list[list[Candidate]], needs: list[Need], keep: dict[Digest, 
         if staying.isdisjoint(one.id for one in line):
             keep[max(line, key=BY_AGE).id] = ["last version of its artifact"]
     for version, reasons in needed_by(keep.keys() | outside, needs).items():
-        if version in known:
-            keep.setdefault(version, []).extend(reasons)
+        keep.setdefault(version, []).extend(reasons)
 
 
 def _parents(needs: Iterable[Need]) -> dict[Digest, list[Digest]]:

@@ -66,7 +66,7 @@ ages = st.integers(-2, 70).map(lambda days: NOW - days * DAY) | st.integers(NOW 
 
 
 @st.composite
-def stores(draw):
+def stores(draw, names=names):
     """The active versions of a store, in some order"""
     counts = draw(st.dictionaries(names, st.integers(1, 4), max_size=3))
     one = st.fixed_dictionaries(
@@ -83,6 +83,11 @@ def stores(draw):
     )
     refs = [f"{name}:{number}" for name, count in counts.items() for number in range(1, count + 1)]
     return draw(st.permutations([version(ref, **draw(one)) for ref in refs]))
+
+
+def groups():
+    """The active versions of one artifact, in some order"""
+    return stores(names=st.just("m"))
 
 
 def needs_in(versions):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from artifactstore.core.calendar import Daily
 from artifactstore.core.errors import Invalid
 from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within, check_known
-from tests.core.candidates import DAY, UNTIMED, line, policies, rules, stores, version
+from tests.core.candidates import DAY, UNTIMED, groups, line, policies, rules, version
 
 
 def kept(policy, group):
@@ -184,14 +184,14 @@ def test_an_unknown_name_in_a_rule_is_refused_with_close_ones(rule, candidates, 
 
 
 @UNTIMED
-@given(stores(), policies, st.randoms(use_true_random=False))
+@given(groups(), policies, st.randoms(use_true_random=False))
 def test_the_order_of_the_group_is_irrelevant(group, policy, chance: random.Random):
     shuffled = chance.sample(group, len(group))
     assert policy.keeps(group) == policy.keeps(shuffled)
 
 
 @UNTIMED
-@given(stores(), rules)
+@given(groups(), rules)
 def test_a_rule_keeps_of_the_group_and_says_why(group, rule):
     reasons = rule.keeps(group)
     assert reasons.keys() <= {one.id for one in group}
@@ -202,7 +202,7 @@ def test_a_rule_keeps_of_the_group_and_says_why(group, rule):
 
 
 @UNTIMED
-@given(stores(), policies, rules)
+@given(groups(), policies, rules)
 def test_one_more_rule_never_keeps_less(group, policy, more):
     before, after = policy.keeps(group), (policy | more).keeps(group)
     assert all(after[version][: len(why)] == why for version, why in before.items())

@@ -173,8 +173,10 @@ def test_what_the_last_version_needs_stays_too():
 @pytest.mark.parametrize("relation", Relation)
 def test_only_some_relations_need_their_parent(relation):
     store = [*line(9, 8), version("x:1", aliases=("a",))]
-    kept = judged(store, ALL, needs=[need("x:1", "m:1", relation)])["m:1"]
-    assert kept.startswith("KEEP") == (relation in NEEDED) == (relation in {"adapter", "merge", "quantize"})
+    kept = [one.ref for one in decided(store, ALL, needs=[need("x:1", "m:1", relation)]) if one.keep]
+    needed = relation in {"adapter", "merge", "quantize"}
+    assert needed == (relation in NEEDED)
+    assert kept == ["m:1" if needed else "m:2", "x:1"]
 
 
 def test_a_child_that_is_no_candidate_counts_as_kept():
@@ -246,6 +248,11 @@ def test_rules_of_one_artifact_leave_others_alone():
         "b:1": "KEEP no rule selects it",
         "b:2": "KEEP no rule selects it",
     }
+
+
+def test_the_verdict_is_by_artifact_and_number():
+    store = [*line(*range(11), name="b"), *line(1, name="a")]
+    assert [one.ref for one in decided(store, None)] == ["a:1", *(f"b:{number}" for number in range(1, 12))]
 
 
 def test_an_empty_store_has_no_verdict():
