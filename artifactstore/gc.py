@@ -80,6 +80,21 @@ class GcReport:
     retired: Retired | None
     swept: CollectReport
 
+    def to_json(self) -> dict[str, Any]:
+        """With stable keys"""
+        retired = self.retired
+        return {
+            "retired": [] if retired is None else [str(version) for version in retired.versions],
+            "kept": {} if retired is None else {str(version): list(why) for version, why in retired.kept.items()},
+            "serial": None if retired is None else retired.serial,
+            "condemned_bytes": self.swept.condemned.nbytes,
+            "removed_objects": self.swept.removed.count + self.swept.orphans.count,
+            "freed_bytes": self.swept.removed.nbytes + self.swept.orphans.nbytes,
+            "orphans": self.swept.orphans.count,
+            "waiting_bytes": self.swept.waiting.nbytes,
+            "strays": list(self.swept.strays),
+        }
+
 
 def plan(
     depot: Depot, rules: Rules | None = None, *, grace: timedelta = collect.GRACE, until_free: int | None = None

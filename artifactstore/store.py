@@ -2,24 +2,30 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from artifactstore import depot as depots
+from artifactstore import gc
 from artifactstore.blobs.open import open_blobs
-from artifactstore.catalog.base import AliasInfo, UsageRow, VersionInfo
+from artifactstore.catalog.base import AliasInfo, PinInfo, PolicyInfo, UsageRow, VersionInfo
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Invalid, NoStore
+from artifactstore.core.errors import Invalid, NoStore, Unavailable
 from artifactstore.core.events import Monitor, silent
+from artifactstore.core.exports.base import Kind
+from artifactstore.core.exports.checksums import ChecksumReport
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference
+from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
-from artifactstore.ops import annotate, checkout, describe, examine, ingest, repair, verify
+from artifactstore.gc import GcPlan, GcReport, SavedPlan
+from artifactstore.ops import annotate, checkout, collect, describe, diff, examine, export, ingest, repair, undo, verify
 from artifactstore.ops.checkout import CheckoutPlan, CheckoutReport
+from artifactstore.ops.diff import Measure, VersionDiff
 from artifactstore.session import Tags
 
 
@@ -227,6 +233,13 @@ class Store:
         """One version with its files, parents, pins and unique bytes, as a document with stable keys"""
         return describe.details(self.depot, self.resolve(ref))
 
+    def diff(self, old: str, new: str, *, tensors: bool = False) -> VersionDiff:
+        """What is different in `new`; tensors: read those that differ and tell by how much
+
+        Raise Corrupt when what is read is damaged, Unavailable when tensors are asked for and torch is missing.
+        """
+        return diff.run(self.depot, self.resolve(old), self.resolve(new), _measure() if tensors else None)
+
     def search(self, text: str) -> Sequence[VersionInfo]:
         """Versions that carry the text in a name, label, file path, metadata, alias or digest"""
         if not text.strip():
@@ -258,9 +271,64 @@ class Store:
             raise Invalid(f"Cannot group by {by!r}; use artifact or phase", code="group")
         return self.depot.catalog.usage.by(by)  # type: ignore[arg-type]  # narrowed just above
 
+    def pin(self, ref: str, why: str, until: datetime | None = None) -> PinInfo:
+        """Keep a version for a reason, for ever or until an aware moment; the same reason again moves the end"""
+        return annotate.pin(self.depot, self.resolve(ref), why, until)
+
+    def unpin(self, ref: str, why: str | None = None) -> int:
+        """Take away the pin with this reason, or all of a version; how many. Raise NotFound without any"""
+        return annotate.unpin(self.depot, self.resolve(ref), why)
+
+    def plan_gc(
+        self, rules: Rules | None = None, *, grace: timedelta = collect.GRACE, until_free: int | None = None
+    ) -> GcPlan:
+        """Decide what `gc` would retire and sweep, changing nothing; without rules by the stored policies"""
+        return gc.plan(self.depot, rules, grace=grace, until_free=until_free)
+
+    def gc(self, plan: GcPlan | None = None, *, force: bool = False) -> GcReport:
+        """Retire what a plan says and remove what is due; without a plan by the stored policies
+
+        Raise Refused when more than a fifth of all bytes would go, unless forced.
+        """
+        return gc.run(self.depot, self.plan_gc() if plan is None else plan, force=force)
+
+    def plan_saved(self, raw: bytes) -> GcPlan:
+        """A plan that was written down as JSON, to be run; raise Refused when the store has changed since"""
+        return gc.resume(self.depot, SavedPlan.parse(raw))
+
+    def undo(self, serial: int | None = None) -> undo.UndoReport:
+        """Take a record of the journal back, a retirement or a move of an alias; the newest such without a serial
+
+        Raise Refused when something has come between: bytes were swept, the alias has moved on.
+        """
+        return undo.run(self.depot, serial)
+
+    def policy_set(self, pattern: str, rules: str) -> PolicyInfo:
+        """Keep rules of retention for artifacts whose name matches; `rules` are flags of gc as one text"""
+        return annotate.set_policy(self.depot, pattern, Rules.parse(rules, stored=True))
+
+    def policy_rm(self, pattern: str) -> None:
+        """Forget the rules of a pattern; raise NotFound"""
+        annotate.remove_policy(self.depot, pattern)
+
+    def policy_ls(self) -> Sequence[PolicyInfo]:
+        """All stored rules, by pattern"""
+        return self.depot.catalog.policies.list()
+
     def log(self, limit: int = 20) -> Sequence[dict[str, Any]]:
         """What was committed, newest first: the journal's records"""
         return describe.history(self.depot, limit)
+
+    def export(self, kind: str, ref: str) -> str:
+        """A version as a `model-card`, `cyclonedx`, `spdx`, `prov` or `checksums` document
+
+        Metadata goes out as it is: what is secret does not belong there. Raise Invalid for another kind.
+        """
+        return export.run(self.depot, self.resolve(ref), Kind.parse(kind))
+
+    def import_checksums(self, file: str | PathLike[str], ref: str) -> ChecksumReport:
+        """Hold a CHECKSUMS.sha256 against what is recorded of a version, without reading its bytes"""
+        return export.compare(self.depot, self.resolve(ref), Path(file))
 
     def status(self) -> dict[str, Any]:
         """The store in one document: where, how much, who is at work, what is damaged"""
@@ -269,3 +337,14 @@ class Store:
     def doctor(self) -> Sequence[examine.Finding]:
         """What is well and what is not, with the store and around it"""
         return examine.run(self.depot)
+
+
+def _measure() -> Measure:
+    try:
+        # torch takes a second to import, and no other verb here needs it
+        from artifactstore.tensors.compare import measure  # noqa: PLC0415
+    except ImportError as e:
+        raise Unavailable(
+            f"Comparing tensors needs {e.name}; run: pip install 'artifactstore[torch]'", code="extra"
+        ) from e
+    return measure

@@ -43,6 +43,20 @@ def _sentence(action: dict[str, Any]) -> str:
             return f"alias {artifact}@{alias} → {version[:12]}"
         case {"do": "metric", "id": version, "metrics": metrics}:
             return f"metrics of {version[:12]}: {metrics_line(metrics)}"
+        case {"do": "retire", "versions": [[version, why]]}:
+            return f"retired {version[:12]}: {why}"
+        case {"do": "retire", "versions": versions}:
+            return f"retired {len(versions)} versions"
+        case {"do": "undo", "serial": serial, "versions": versions}:
+            return f"took back record {serial}: {len(versions)} versions"
+        case {"do": "policy", "pattern": pattern, "rules": rules}:
+            return f"policy {pattern}: {rules or 'removed'}"
+        case {"do": "pin" | "unpin" as kind, "id": version, "why": why}:
+            return f"{kind} {version[:12]}: {why or 'all'}"
+        case {"do": "link", "child": child, "parent": parent}:
+            return f"link {child[:12]} → {parent[:12]}"
+        case {"do": "forget", "id": version}:
+            return f"swept {version[:12]}"
         case {"do": kind, **rest}:
             return " ".join([kind, *(f"{name} {_short(value)}" for name, value in rest.items())])
     return str(action)

@@ -13,7 +13,24 @@ import typer
 from typer.core import TyperGroup
 
 import artifactstore
-from artstore import add, alias, catalog, checkout, health, init, integrity, journal, metric, usage, versions
+from artstore import (
+    add,
+    alias,
+    catalog,
+    checkout,
+    diff,
+    export,
+    health,
+    init,
+    integrity,
+    journal,
+    keep,
+    metric,
+    policy,
+    usage,
+    versions,
+)
+from artstore import gc as gc_
 from artstore.failure import INTERRUPTED, USAGE, report
 
 
@@ -57,7 +74,13 @@ _COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     (_DAILY, "ls", versions.ls),
     (_DAILY, "show", versions.show),
     (_DAILY, "search", versions.search),
+    (_DAILY, "diff", diff.diff),
     (_DAILY, "metric", metric.metric),
+    (_DAILY, "export", export.export),
+    (_DAILY, "pin", keep.pin),
+    (_DAILY, "unpin", keep.unpin),
+    (_DAILY, "gc", gc_.gc),
+    (_DAILY, "undo", keep.undo),
     (_STORE, "init", init.init),
     (_STORE, "status", health.status),
     (_STORE, "du", usage.du),
@@ -84,6 +107,8 @@ app = typer.Typer(
 for panel, name, command in _COMMANDS:
     app.command(name, rich_help_panel=panel)(command)
 app.add_typer(alias.app, name="alias", rich_help_panel=_DAILY)
+app.add_typer(export.import_app, name="import", rich_help_panel=_DAILY)
+app.add_typer(policy.app, name="policy", rich_help_panel=_DAILY)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=_STORE)
 
 

@@ -1,0 +1,270 @@
+"""Gc: retire what rules let go, and remove what nothing needs"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from artifactstore.core.errors import Invalid
+from artifactstore.core.units import format_size, parse_duration, parse_size
+from artstore.arguments import parse_path
+from artstore.confirm import confirm
+from artstore.invocation import Invocation, with_invocation
+from artstore.output import Form, plural
+from artstore.screen import Column, Screen
+
+if TYPE_CHECKING:
+    from artifactstore.core.selection import Rules
+    from artifactstore.gc import GcPlan, GcReport
+    from artifactstore.ops.retire import RetireItem
+
+_STRAYS = 20
+_PLAIN = ("not selected",)
+_SELECT, _KEEP, _SWEEP = "What may go", "What is rescued from it", "When its bytes go"
+
+
+def _select(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_SELECT)
+
+
+def _keep(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_KEEP)
+
+
+def _sweep(*names: str, text: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_SWEEP, **more)
+
+
+Older = Annotated[str | None, _select("--older", metavar="AGE", text="Made longer ago, such as 30d.")]
+Unused = Annotated[str | None, _select("--unused", metavar="AGE", text="Not loaded for so long.")]
+Phase = Annotated[str | None, _select("--phase", metavar="P", text="Of this phase.")]
+Run = Annotated[str | None, _select("--run", metavar="GLOB", text="Of artifacts with such names only.")]
+Where = Annotated[list[str] | None, _select("--where", metavar="EXPR", text="As in ls --where. Repeatable.")]
+KeepLast = Annotated[str | None, _keep("--keep-last", metavar="N", text="The newest of each artifact.")]
+KeepBest = Annotated[
+    list[str] | None, _keep("--keep-best", metavar="N:METRIC[:min|max]", text="The best by a metric. Repeatable.")
+]
+KeepEvery = Annotated[str | None, _keep("--keep-every", metavar="STEPS", text="Steps that are a multiple.")]
+KeepDaily = Annotated[str | None, _keep("--keep-daily", metavar="N", text="The newest of the last N days.")]
+KeepWeekly = Annotated[str | None, _keep("--keep-weekly", metavar="N", text="The newest of the last N weeks.")]
+KeepMonthly = Annotated[str | None, _keep("--keep-monthly", metavar="N", text="The newest of the last N months.")]
+KeepWithin = Annotated[
+    str | None, _keep("--keep-within", metavar="AGE", text="Made so shortly before the newest of its artifact.")
+]
+KeepAlias = Annotated[list[str] | None, _keep("--keep-alias", metavar="GLOB", text="With such an alias. Repeatable.")]
+KeepPhase = Annotated[list[str] | None, _keep("--keep-phase", metavar="P", text="Of this phase. Repeatable.")]
+Grace = Annotated[
+    str | None,
+    _sweep("--grace", metavar="AGE", text="How long bytes that nothing needs stay; an undo is possible. Default: 7d."),
+]
+Now = Annotated[bool, _sweep("--now", text="Remove them at once, with no undo.")]
+UntilFree = Annotated[
+    str | None, _sweep("--until-free", metavar="SIZE", text="Retire no more than it takes to have so much free.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; change nothing, never ask.")]
+PlanTo = Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Write the plan down; change nothing.")]
+Apply = Annotated[str | None, typer.Option("--apply", metavar="FILE", help="Run a plan that was written down.")]
+Force = Annotated[bool, typer.Option("--force", help="Let more than a fifth of all bytes go. Lifts no pin.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@with_invocation
+def gc(
+    run: Invocation,
+    *,
+    older: Older = None,
+    unused: Unused = None,
+    phase: Phase = None,
+    run_glob: Run = None,
+    where: Where = None,
+    keep_last: KeepLast = None,
+    keep_best: KeepBest = None,
+    keep_every: KeepEvery = None,
+    keep_daily: KeepDaily = None,
+    keep_weekly: KeepWeekly = None,
+    keep_monthly: KeepMonthly = None,
+    keep_within: KeepWithin = None,
+    keep_alias: KeepAlias = None,
+    keep_phase: KeepPhase = None,
+    grace: Grace = None,
+    now: Now = False,
+    until_free: UntilFree = None,
+    dry_run: DryRun = False,
+    plan: PlanTo = None,
+    apply: Apply = None,
+    force: Force = False,
+    yes: Yes = False,
+) -> None:
+    """Retire versions by rules, and remove bytes nothing needs
+
+    All selectors must hold for a version to go; any rule that keeps it rescues it. Always kept: what is pinned, aliased
+    or in use, the newest step of a run, the last version of an artifact, and what a kept version is built on. With
+    neither selector nor rule the stored policies decide; without those only what is due is removed.
+    """
+    from artifactstore.core.selection import Rules  # noqa: PLC0415  # --help need not wait for it
+
+    rules = Rules.of(
+        older=older,
+        unused=unused,
+        phase=phase,
+        run=run_glob,
+        where=tuple(where or ()),
+        keep_last=keep_last,
+        keep_best=tuple(keep_best or ()),
+        keep_every=keep_every,
+        keep_daily=keep_daily,
+        keep_weekly=keep_weekly,
+        keep_monthly=keep_monthly,
+        keep_within=keep_within,
+        keep_alias=tuple(keep_alias or ()),
+        keep_phase=tuple(keep_phase or ()),
+    )
+    waits = _grace(grace, now=now)
+    room = None if until_free is None else parse_size(until_free)
+    looks = dry_run or plan is not None
+    with run.open(read_only=looks) as store:
+        if apply is not None:
+            _refuse_beside_apply(rules, grace=grace, now=now, until_free=until_free, plan=plan)
+            made = store.plan_saved(_read(apply))
+        else:
+            made = store.plan_gc(rules, grace=waits, until_free=room)
+        if looks:
+            if plan is not None:
+                _write(plan, made)
+            tell_plan(run, made, _closing(plan))
+            return
+        if run.output.form is Form.TEXT:
+            draw_plan(Screen(), made)
+        if not made.is_empty:
+            confirm(_question(made), yes=yes)
+        report = store.gc(made, force=force)
+    run.monitor.stop()
+    document = made.to_json() | {"done": report.to_json()}
+    run.output.tell(document, lambda screen: _draw_report(screen, made, report), ids=_ids(made))
+
+
+def _grace(text: str | None, *, now: bool) -> timedelta:
+    if now and text is not None:
+        raise Invalid("--now is a grace of zero; give either --now or --grace", code="usage")
+    return timedelta(0) if now else parse_duration(text or "7d")
+
+
+def _refuse_beside_apply(rules: "Rules", **given: Any) -> None:
+    if not rules.is_empty or any(given.values()):
+        raise Invalid("--apply runs the plan as it was written; give nothing else that decides", code="usage")
+
+
+def _read(path: str) -> bytes:
+    return parse_path(path).read_bytes()
+
+
+def _write(path: str, plan: "GcPlan") -> None:
+    parse_path(path).write_text(json.dumps(plan.to_json(), indent=2) + "\n")
+
+
+def _question(plan: "GcPlan") -> str:
+    going = plan.retire.going
+    parts = []
+    if going:
+        parts.append(f"Retire {plural(len(going), 'version')}, {format_size(plan.retire.frees_bytes)}?")
+    if plan.sweep.due.count:
+        parts.append(f"Remove {plural(plan.sweep.due.count, 'blob')} that are due?")
+    return " ".join(parts)
+
+
+def _closing(path: str | None) -> str:
+    return "Nothing changed (dry run)" if path is None else f"Nothing changed; run it with: artstore gc --apply {path}"
+
+
+def tell_plan(run: Invocation, plan: "GcPlan", closing: str) -> None:
+    """A plan as the whole answer"""
+
+    def show(screen: Screen) -> None:
+        draw_plan(screen, plan)
+        screen.line(closing)
+
+    run.output.tell(plan.to_json(), show, ids=_ids(plan))
+
+
+def _ids(plan: "GcPlan") -> list[str]:
+    return [str(item.id) for item in plan.retire.going]
+
+
+_ITEM = (
+    Column("", style="bold"),
+    Column("version", style="cyan"),
+    Column("step", right=True),
+    Column("size", right=True),
+    Column("frees", right=True),
+    Column("why", wrap=True),
+)
+
+
+def draw_plan(screen: Screen, plan: "GcPlan") -> None:
+    """What stays and what goes of each artifact of which anything goes, and what is due"""
+    lines: dict[str, list[RetireItem]] = {}
+    for item in plan.retire.items:
+        lines.setdefault(item.ref.rpartition(":")[0], []).append(item)
+    touched = {name: items for name, items in lines.items() if any(item.action == "retire" for item in items)}
+    for name, items in touched.items():
+        going = [item for item in items if item.action == "retire"]
+        freed, logical = sum(item.frees_bytes for item in going), sum(item.logical_bytes for item in going)
+        shared = f" ({format_size(logical - freed)} of theirs is shared and stays)" if logical > freed else ""
+        kept = len(items) - len(going)
+        screen.line(f"{name}  keep {kept}, retire {len(going)}, frees {format_size(freed)}{shared}", "bold")
+        told = [item for item in items if item.reasons != _PLAIN]
+        styles = ["" if item.action == "keep" else "red" for item in told]
+        screen.table(_ITEM, [_row(item) for item in told], styles=styles)
+        if len(told) < len(items):
+            screen.line(f"KEEP    {plural(len(items) - len(told), 'version')} that no selector selects")
+        screen.line()
+    untouched = len(lines) - len(touched)
+    if untouched and touched:
+        screen.line(f"{plural(untouched, 'other artifact')}: everything stays")
+    elif not touched:
+        screen.line("No version is to be retired")
+    _draw_sweep(screen, plan)
+
+
+def _row(item: "RetireItem") -> tuple[str, ...]:
+    step = "" if item.step is None else str(item.step)
+    frees = format_size(item.frees_bytes) if item.action == "retire" else ""
+    reasons = "; ".join(item.reasons)
+    return item.action.upper(), item.ref, step, format_size(item.logical_bytes), frees, reasons
+
+
+def _draw_sweep(screen: Screen, plan: "GcPlan") -> None:
+    sweep = plan.sweep
+    if plan.retire.going:
+        if plan.grace:
+            day = datetime.now(UTC) + plan.grace
+            screen.line(f"Frees {format_size(plan.retire.frees_bytes)} after {day:%Y-%m-%d} (--now frees at once)")
+        else:
+            screen.line(f"Frees {format_size(plan.retire.frees_bytes)} at once; nothing of it can be undone")
+    if sweep.due.count:
+        screen.line(f"Due now: {plural(sweep.due.count, 'blob')}, {format_size(sweep.due.nbytes)}")
+    if later := sweep.waiting.nbytes - sweep.due.nbytes:
+        screen.line(f"Waiting for the end of their grace: {format_size(max(later, 0))}")
+
+
+def _draw_report(screen: Screen, plan: "GcPlan", report: "GcReport") -> None:
+    retired, swept = report.retired, report.swept
+    if retired is not None:
+        count = plural(len(retired.versions), "version")
+        screen.line(f"Retired {count}; take it back with: artstore undo {retired.serial}")
+        refs = {item.id: item.ref for item in plan.retire.items}
+        for version, reasons in retired.kept.items():
+            screen.line(f"Kept {refs[version]} after all: {'; '.join(reasons)}")
+    gone = plural(swept.removed.count + swept.orphans.count, "object")
+    screen.line(f"Removed {gone}, {format_size(swept.removed.nbytes + swept.orphans.nbytes)} freed", "green")
+    if swept.orphans.count:
+        screen.line(f"Among them {plural(swept.orphans.count, 'leftover')} of writes that never ended")
+    if swept.waiting.count:
+        first = datetime.fromtimestamp((swept.since or 0) / 1e6, UTC) + plan.grace
+        waiting = format_size(swept.waiting.nbytes)
+        screen.line(f"{waiting} wait for the end of their grace, the first until {first:%Y-%m-%d}")
+    for key in swept.strays[:_STRAYS]:
+        screen.line(f"Not ours, left alone: {key}", "yellow")
+    if len(swept.strays) > _STRAYS:
+        screen.line(f"… and {len(swept.strays) - _STRAYS} more keys that are not ours", "yellow")
