@@ -124,8 +124,9 @@ def _judge(
         for version, reasons in rules.keep.keeps(seen).items():
             keep.setdefault(version, []).extend(reasons)
     go = {}
+    untouched = rules.is_empty
     for one in line:
-        if rules.is_empty:
+        if untouched:
             keep.setdefault(one.id, []).append("no rule selects it")
         elif one.id not in keep:
             selected = rules.selector.selects(one, now, matching)
