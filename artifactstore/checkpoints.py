@@ -12,11 +12,13 @@ import uuid
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from artifactstore import depot as depots
+from artifactstore import gc
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import Best, VersionInfo
 from artifactstore.core.digest import Digest
@@ -25,10 +27,12 @@ from artifactstore.core.events import Event, Monitor, Step, Warn, silent
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference, check_label
 from artifactstore.core.numbers import check_integer
+from artifactstore.core.policy import Policy
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Clock, Depot, wall_clock
 from artifactstore.lease import reading
 from artifactstore.ops import ingest
+from artifactstore.ops.collect import GRACE
 from artifactstore.ops.transfer.fetch import load_manifest, note_load
 from artifactstore.session import Tags
 
@@ -136,7 +140,8 @@ class CheckpointManager:
     config: `storage_path` (a folder or the URL of a store; other files in the folder are not touched), and optionally
     `catalog`, `run`, `best`. store: in place of a storage_path, also an opened Store. run: the artifact of contexts
     that name none. best: the metric that moves the alias `best`, as `val_loss` (lower is better) or `accuracy:max`.
-    May be used from several threads.
+    policy: after each save, versions of its run that `Latest(3) | Best(2, "val_loss")` or `--keep-last 3` does not keep
+    are retired; bytes that nothing needs are removed when the grace is over. May be used from several threads.
     """
 
     def __init__(
@@ -147,6 +152,8 @@ class CheckpointManager:
         catalog: str | None = None,
         run: str | None = None,
         best: str | None = None,
+        policy: Policy | str | None = None,
+        grace: timedelta = GRACE,
         settings: Settings | None = None,
         monitor: Monitor = silent,
         clock: Clock = wall_clock,
@@ -162,6 +169,7 @@ class CheckpointManager:
         self._run = ArtifactName(own) if own else None
         best = best or chosen.get("best")
         self._best = _parse_best(best) if best else None
+        self._rules, self._grace = gc.as_rules(policy), grace
         self._settings, self._monitor, self._clock = settings or Settings(), monitor, clock
         self._lock = threading.Lock()
         self._depot: Depot | None = None
@@ -204,6 +212,8 @@ class CheckpointManager:
         plan = ingest.IngestPlan(artifact, _tensors("save").sources(tree), labels, links, tags)
         report = ingest.run(_guarded(depot, _tensors("save").Unchanged(tree)), plan)
         self._settle(context, artifact, base)
+        if self._rules is not None:
+            gc.after_save(depot, artifact, self._rules, self._grace)
         version = report.committed.version
         return SavedCheckpoint(
             id=str(version.id),

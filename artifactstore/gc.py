@@ -8,6 +8,7 @@ from typing import Any, Self
 from artifactstore.catalog.base import Retired
 from artifactstore.core.errors import Invalid, Refused, StoreError
 from artifactstore.core.events import Warn
+from artifactstore.core.policy import Policy
 from artifactstore.core.selection import Rules
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
@@ -133,6 +134,13 @@ def run(depot: Depot, plan: GcPlan, *, force: bool = False) -> GcReport:
     return GcReport(retired, collect.run(depot, plan.grace, force=force))
 
 
+def as_rules(policy: Policy | str | None) -> Rules | None:
+    """Rules of a policy object such as `Latest(3) | Best(2, "val_loss")`, or of flags of gc as text"""
+    if policy is None:
+        return None
+    return Rules.parse(policy) if isinstance(policy, str) else Rules(keep=policy)
+
+
 def after_save(depot: Depot, artifact: str, rules: Rules, grace: timedelta) -> GcReport | None:
     """Apply the policy a program has attached to its checkpoints; a failure is told and harms no save
 
@@ -141,7 +149,7 @@ def after_save(depot: Depot, artifact: str, rules: Rules, grace: timedelta) -> G
     try:
         chosen = retire.plan_line(depot, artifact, rules)
         retired = retire.run(depot, chosen) if chosen.going else None
-        return GcReport(retired, collect.run(depot, grace, force=True))
+        return GcReport(retired, collect.run(depot, grace, force=True, orphans=False))
     except StoreError as e:
         depot.monitor(Warn(f"The policy could not be applied after this save: {e}"))
         return None

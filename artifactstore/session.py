@@ -16,8 +16,10 @@ from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import StoreError
 from artifactstore.core.events import Warn
+from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import AliasName
+from artifactstore.core.verdict import NEEDED
 from artifactstore.depot import Depot
 from artifactstore.lease import Lease, clear_dead
 
@@ -47,6 +49,12 @@ class Session:
         grants = self._depot.catalog.leases.pin(self._lease.id, [(digest, new_incarnation()) for digest in digests])
         self._depot.step("save.pin.after")
         return grants
+
+    def build_on(self, parents: Iterable[Link]) -> None:
+        """Hold what the new version will need until its commit; raise Refused when such a parent was retired"""
+        needed = [parent.id for parent in parents if parent.id is not None and parent.relation in NEEDED]
+        if needed:
+            self._depot.catalog.leases.hold_parents(self._lease.id, needed)
 
     def write(self, grant: Grant, data: memoryview | bytes) -> Written:
         """Step B: make one blob durable under its own new name"""

@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from artifactstore.catalog.base import Grant, LeaseInfo
-from artifactstore.catalog.batches import insert_new
+from artifactstore.catalog.batches import insert_new, select_in
 from artifactstore.catalog.objects import PRESENT, find
 from artifactstore.catalog.sql import Database
-from artifactstore.catalog.tables import blob, lease, lease_hold, lease_pin, manifest
+from artifactstore.catalog.tables import blob, lease, lease_hold, lease_pin, manifest, version
 from artifactstore.catalog.version_rows import active_row
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Exists, LeaseLost
+from artifactstore.core.errors import Exists, LeaseLost, Refused
 
 _FORGET = 7 * 86_400_000_000
 
@@ -89,6 +89,24 @@ class Leases:
             insert_new(
                 connection, lease_hold, [{"lease_id": lease_id, "version_id": active_row(connection, version_id)}]
             )
+
+        self._database.write(work)
+
+    def hold_parents(self, lease_id: str, versions: Sequence[Digest]) -> None:
+        """Those of the versions that are here must stay until the lease ends; raise Refused when one is retired"""
+
+        def work(connection: Connection) -> None:
+            fence(connection, lease_id)
+            query = sa.select(version.c.id, version.c.digest, version.c.state)
+            rows = list(select_in(connection, query, version.c.digest, versions))
+            for row in rows:
+                if row.state != "active":
+                    raise Refused(
+                        f"Parent {row.digest.hex()[:12]} was retired; artstore undo may bring it back",
+                        code="parent",
+                        parent=row.digest.hex(),
+                    )
+            insert_new(connection, lease_hold, [{"lease_id": lease_id, "version_id": row.id} for row in rows])
 
         self._database.write(work)
 

@@ -62,8 +62,10 @@ def plan(depot: Depot, grace: timedelta = GRACE) -> CollectPlan:
     return CollectPlan(rows.due(grace // _MICROSECOND), waiting, since, rows.total())
 
 
-def run(depot: Depot, grace: timedelta = GRACE, *, force: bool = False) -> CollectReport:
+def run(depot: Depot, grace: timedelta = GRACE, *, force: bool = False, orphans: bool = True) -> CollectReport:
     """Condemn what no version needs, remove what is due, and what writers that are gone left behind
+
+    orphans: list the whole store for such leftovers, which takes long in a large one.
 
     Safe beside any number of savers, readers and collectors, with a grace of zero too. Raise Refused when more than a
     fifth of all bytes would go, or within a day after a rebuild, unless forced.
@@ -72,21 +74,23 @@ def run(depot: Depot, grace: timedelta = GRACE, *, force: bool = False) -> Colle
     clear_dead(depot)
     with Lease(depot, "collect") as lease:
         try:
-            return _collect(depot, lease, grace // _MICROSECOND, force=force)
+            _reap(depot)
+            found = _list(depot) if orphans else ([], ())
+            return _collect(depot, lease, grace // _MICROSECOND, *found, force=force)
         finally:
             depot.catalog.leases.finish(lease.id)
 
 
-def _collect(depot: Depot, lease: Lease, grace: int, *, force: bool) -> CollectReport:
+def _collect(
+    depot: Depot, lease: Lease, grace: int, orphans: Sequence[str], strays: tuple[str, ...], *, force: bool
+) -> CollectReport:
     rows = depot.catalog.collections
-    _reap(depot)
     depot.step("gc.release.before")
     while rows.release():
         depot.step("gc.release.after")
     depot.step("gc.condemn.before")
     condemned = rows.condemn()
     depot.step("gc.condemn.after")
-    orphans, strays = _list(depot)
     nbytes = _sizes(depot, orphans)
     _guard(depot, rows.due(grace).nbytes + nbytes, force=force)
     removed = _sweep(depot, lease, grace)

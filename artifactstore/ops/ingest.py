@@ -209,6 +209,7 @@ def run(depot: Depot, plan: IngestPlan) -> IngestReport:
 
 
 def _take_in(depot: Depot, session: Session, plan: IngestPlan) -> IngestReport:
+    session.build_on(plan.parents)
     memory = depot.settings.memory
     with Upload(session, memory=memory, monitor=depot.monitor, phase="add", total=plan.nbytes) as upload:
         drafts = cut_sources(upload, plan.sources)

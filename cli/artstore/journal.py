@@ -1,5 +1,6 @@
 """Journal: what was committed"""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -34,32 +35,42 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 
 def _sentence(action: dict[str, Any]) -> str:
     """What one action of a record did; ids are cut as git cuts them"""
-    match action:
-        case {"do": "version", "artifact": artifact, "number": number}:
-            return f"added {artifact}:{number}"
-        case {"do": "alias", "artifact": artifact, "alias": alias, "version": None}:
-            return f"removed alias {artifact}@{alias}"
-        case {"do": "alias", "artifact": artifact, "alias": alias, "version": version}:
-            return f"alias {artifact}@{alias} → {version[:12]}"
-        case {"do": "metric", "id": version, "metrics": metrics}:
-            return f"metrics of {version[:12]}: {metrics_line(metrics)}"
-        case {"do": "retire", "versions": [[version, why]]}:
-            return f"retired {version[:12]}: {why}"
-        case {"do": "retire", "versions": versions}:
-            return f"retired {len(versions)} versions"
-        case {"do": "undo", "serial": serial, "versions": versions}:
-            return f"took back record {serial}: {len(versions)} versions"
-        case {"do": "policy", "pattern": pattern, "rules": rules}:
-            return f"policy {pattern}: {rules or 'removed'}"
-        case {"do": "pin" | "unpin" as kind, "id": version, "why": why}:
-            return f"{kind} {version[:12]}: {why or 'all'}"
-        case {"do": "link", "child": child, "parent": parent}:
-            return f"link {child[:12]} → {parent[:12]}"
-        case {"do": "forget", "id": version}:
-            return f"swept {version[:12]}"
-        case {"do": kind, **rest}:
-            return " ".join([kind, *(f"{name} {_short(value)}" for name, value in rest.items())])
-    return str(action)
+    tell = _SENTENCES.get(action["do"])
+    if tell is not None:
+        return tell(action)
+    return " ".join(f"{name} {_short(value)}" if name != "do" else str(value) for name, value in action.items())
+
+
+def _alias(action: dict[str, Any]) -> str:
+    name = f"alias {action['artifact']}@{action['alias']}"
+    return f"removed {name}" if action["version"] is None else f"{name} → {action['version'][:12]}"
+
+
+def _retired(action: dict[str, Any]) -> str:
+    versions = action["versions"]
+    return (
+        f"retired {versions[0][0][:12]}: {versions[0][1]}"
+        if len(versions) == 1
+        else f"retired {len(versions)} versions"
+    )
+
+
+def _pinned(action: dict[str, Any]) -> str:
+    return f"{action['do']} {action['id'][:12]}: {action['why'] or 'all'}"
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "version": lambda action: f"added {action['artifact']}:{action['number']}",
+    "alias": _alias,
+    "metric": lambda action: f"metrics of {action['id'][:12]}: {metrics_line(action['metrics'])}",
+    "retire": _retired,
+    "undo": lambda action: f"took back record {action['serial']}: {len(action['versions'])} versions",
+    "policy": lambda action: f"policy {action['pattern']}: {action['rules'] or 'removed'}",
+    "pin": _pinned,
+    "unpin": _pinned,
+    "link": lambda action: f"link {action['child'][:12]} → {action['parent'][:12]}",
+    "forget": lambda action: f"swept {action['id'][:12]}",
+}
 
 
 def _short(value: Any) -> str:
