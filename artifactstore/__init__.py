@@ -14,26 +14,48 @@ if TYPE_CHECKING:
         StoreError,
         Unavailable,
     )
+    from artifactstore.core.policy import (
+        Aliased,
+        Best,
+        Daily,
+        EverySteps,
+        Latest,
+        Monthly,
+        Phase,
+        Weekly,
+        Within,
+    )
     from artifactstore.core.settings import Settings
     from artifactstore.store import Store
 
 __all__ = [
+    "Aliased",
+    "Best",
     "CheckpointContext",
     "CheckpointManager",
     "Conflict",
     "Corrupt",
+    "Daily",
+    "EverySteps",
     "Exists",
     "Invalid",
+    "Latest",
+    "Monthly",
     "NotFound",
+    "Phase",
     "SavedCheckpoint",
     "Settings",
     "Store",
     "StoreError",
     "Unavailable",
+    "Weekly",
+    "Within",
 ]
 __version__ = "0.1.0"
 
+_POLICIES = ("Aliased", "Best", "Daily", "EverySteps", "Latest", "Monthly", "Phase", "Weekly", "Within")
 _HOMES = {
+    **dict.fromkeys(_POLICIES, "core.policy"),
     "CheckpointContext": "checkpoints",
     "CheckpointManager": "checkpoints",
     "SavedCheckpoint": "checkpoints",
