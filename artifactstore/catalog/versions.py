@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from artifactstore.catalog.base import LinkInfo, Place, StoredFile, TensorSummary, VersionInfo
 from artifactstore.catalog.batches import CHUNK, select_in, upsert
+from artifactstore.catalog.filter import condition, matching
 from artifactstore.catalog.links import select_links
 from artifactstore.catalog.objects import place_query, to_place
 from artifactstore.catalog.resolve import resolve
@@ -20,6 +21,7 @@ from artifactstore.catalog.tables import artifact, blob, file, load, manifest, t
 from artifactstore.catalog.version_rows import active_row, select_infos, to_infos, version_info, version_query
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.filter import parse
 from artifactstore.core.names import Reference, SafePath
 
 # the method `list` would hide the type inside the class
@@ -156,17 +158,38 @@ class Versions:
             )
         )
 
-    def list(self, *, glob: str | None = None, sort: str = "created:desc", limit: int | None = None) -> VersionInfos:
-        """Versions of artifacts that match a pattern; raise Invalid for an unknown order
+    def matching(self, where: str, now: int | None = None) -> frozenset[Digest]:
+        """Ids for which a filter holds at a moment, microseconds since 1970 UTC, by default now; raise Invalid"""
+        expression = parse(where)
 
+        def work(connection: Connection) -> frozenset[Digest]:
+            at = self._database.now(connection) if now is None else now
+            return frozenset(matching(connection, expression, at).values())
+
+        return self._database.read(work)
+
+    def list(
+        self,
+        *,
+        glob: str | None = None,
+        where: Sequence[str] = (),
+        sort: str = "created:desc",
+        limit: int | None = None,
+    ) -> VersionInfos:
+        """Versions of artifacts that match a pattern and for which all filters hold; raise Invalid for an unknown order
+
+        where: as `core/filter` reads it; raise Invalid for what it does not.
         sort: created taken loaded name number size files tensors step epoch, `:asc` (as without) or `:desc`; what has
         no such value comes last.
         """
-        query = version_query().order_by(*_order(sort))
+        ordered = version_query().order_by(*_order(sort))
+        expressions = [parse(one) for one in where]
         if limit is not None and limit < 0:
             raise Invalid(f"A limit of {limit} versions makes no sense; give 1 or more", code="limit")
 
         def work(connection: Connection) -> VersionInfos:
+            now = self._database.now(connection) if expressions else 0
+            query = ordered.where(*(condition(one, now) for one in expressions))
             if glob is None:
                 return to_infos(connection, connection.execute(query.limit(limit)).all())
             names = connection.execute(sa.select(artifact.c.id, artifact.c.name)).all()

@@ -31,6 +31,7 @@ from artifactstore.core.names import check_label
 
 T = TypeVar("T")
 MAX_LENGTH = 2000
+MAX_VALUES = 100
 # SQLite before 3.46 cannot read SQL nested deeper than some 20: "parser stack overflow"
 MAX_DEPTH = 16
 
@@ -168,6 +169,7 @@ class _Parser:
         self._tokens = list(_tokens(text))
         self._at = 0
         self._depth = 0
+        self._values = 0
 
     def whole(self) -> Expression:
         if self._next.kind == "end":
@@ -253,6 +255,9 @@ class _Parser:
         if not token.is_free():
             quote = "; put it in quotes if it is one" if token.kind == "word" else ""
             raise self._unexpected(f"a value of {key}{quote}")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _invalid(self._text, token.at, f"more than {MAX_VALUES} values; write it as several filters")
         self._take()
         if known.may_lack and operator in EQUAL and token.kind == "word" and token.text == _NONE:
             return Operand(_NONE, None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.core.errors import Invalid
-from artifactstore.core.filter import MAX_DEPTH, MAX_LENGTH, And, Comparison, Not, Operand, Or, parse
+from artifactstore.core.filter import MAX_DEPTH, MAX_LENGTH, MAX_VALUES, And, Comparison, Not, Operand, Or, parse
 from artifactstore.core.filter_keys import KEYS, NAMED, OTHER_NAMES, Moment
 from tests.expressions import expressions
 
@@ -198,6 +198,12 @@ def test_too_long_is_refused():
     assert "2001 characters; 2000 are allowed" in refused(longest + " ")[0]
 
 
+def test_too_many_values_are_refused():
+    assert len(parse(f"step in ({','.join(['1'] * MAX_VALUES)})").operands) == MAX_VALUES
+    for text in (f"step in ({','.join(['1'] * 101)})", " or ".join(["step=1"] * 101)):
+        assert "more than 100 values; write it as several filters" in refused(text)[0]
+
+
 @pytest.mark.parametrize(("opening", "closing"), [("(", ")"), ("not ", "")])
 def test_too_deep_is_refused_at_the_step_too_much(opening, closing):
     parse(opening * MAX_DEPTH + "pinned" + closing * MAX_DEPTH)
@@ -207,7 +213,7 @@ def test_too_deep_is_refused_at_the_step_too_much(opening, closing):
 
 
 def test_depth_is_that_of_what_is_open():
-    parse(" and ".join(["(not pinned)"] * 50))
+    parse(" and ".join(["(not step=1)"] * 50))
 
 
 def test_every_key_is_in_the_words_on_the_grammar():
