@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from artifactstore.checkpoints import CheckpointContext, CheckpointManager, SavedCheckpoint
+    from artifactstore.core.calendar import Daily, Monthly, Weekly
     from artifactstore.core.errors import (
         Conflict,
         Corrupt,
@@ -14,17 +15,7 @@ if TYPE_CHECKING:
         StoreError,
         Unavailable,
     )
-    from artifactstore.core.policy import (
-        Aliased,
-        Best,
-        Daily,
-        EverySteps,
-        Latest,
-        Monthly,
-        Phase,
-        Weekly,
-        Within,
-    )
+    from artifactstore.core.policy import Aliased, Best, EverySteps, Latest, Phase, Within
     from artifactstore.core.settings import Settings
     from artifactstore.store import Store
 
@@ -53,9 +44,10 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_POLICIES = ("Aliased", "Best", "Daily", "EverySteps", "Latest", "Monthly", "Phase", "Weekly", "Within")
+_POLICIES = ("Aliased", "Best", "EverySteps", "Latest", "Phase", "Within")
 _HOMES = {
     **dict.fromkeys(_POLICIES, "core.policy"),
+    **dict.fromkeys(("Daily", "Monthly", "Weekly"), "core.calendar"),
     "CheckpointContext": "checkpoints",
     "CheckpointManager": "checkpoints",
     "SavedCheckpoint": "checkpoints",

@@ -1,6 +1,6 @@
 """Retire: rules become a plan with a reason for each version; run retires what the plan says"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Self
@@ -8,11 +8,13 @@ from typing import Any, Literal, Self
 from artifactstore.catalog.base import Retired, Survey
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound, Refused
-from artifactstore.core.policy import AnyOf, Candidate, Policy, check_known
+from artifactstore.core.policy import AnyOf, Candidate, check_known
 from artifactstore.core.removal import removal_order
 from artifactstore.core.selection import Rules
 from artifactstore.core.verdict import Decision, decide
 from artifactstore.depot import Depot
+
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,13 @@ def _rules_of(depot: Depot, rules: Rules, survey: Survey) -> Callable[[str], Rul
         raise NotFound(f"No artifact matches --run {run!r:.80}; see artstore ls", code="run", run=run)
     # a run alone says where, not what
     bare = replace(rules, selector=replace(rules.selector, run=None)).is_empty
-    by_name: dict[str, Rules | None] = {}
-    for name in names:
-        policy = stored_for(name, stored)
-        inside = run is None or fnmatchcase(name, run)
-        by_name[name] = None if not inside else policy if bare else _with_rescues(rules, policy)
-    _check(survey, by_name)
+    inside = {name for name in names if run is None or fnmatchcase(name, run)}
+    policies = {name: stored_for(name, stored) for name in inside}
+    if not bare:
+        _check(rules, [one for one in survey.candidates if one.artifact in inside])
+    for policy in stored.values():
+        _check(policy, [one for one in survey.candidates if policies.get(one.artifact) is policy])
+    by_name = policies if bare else {name: _with_rescues(rules, policy) for name, policy in policies.items()}
     return by_name.get
 
 
@@ -137,14 +140,15 @@ def _with_rescues(rules: Rules, policy: Rules | None) -> Rules:
     return replace(rules, keep=AnyOf(tuple(keeps))) if keeps else rules
 
 
-def _check(survey: Survey, by_name: Mapping[str, Rules | None]) -> None:
-    groups: dict[Policy, list[Candidate]] = {}
-    for one in survey.candidates:
-        rules = by_name[one.artifact]
-        if rules is not None and rules.keep is not None:
-            groups.setdefault(rules.keep, []).append(one)
-    for keep, candidates in groups.items():
-        check_known(keep, candidates)
+def _check(rules: Rules, candidates: Sequence[Candidate]) -> None:
+    if rules.keep is not None:
+        check_known(rules.keep, candidates)
+    phase = rules.selector.phase
+    phases = sorted({one.phase for one in candidates if one.phase is not None})
+    if phase is not None and phase not in phases:
+        raise Invalid(
+            f"No version has the phase {phase!r:.80}; there are {', '.join(phases[:_NAMED]) or 'none'}", code="phase"
+        )
 
 
 def stored_for(artifact: str, policies: Mapping[str, Rules]) -> Rules | None:
