@@ -12,6 +12,7 @@ from artifactstore import depot as depots
 from artifactstore import gc
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import AliasInfo, PinInfo, PolicyInfo, UsageRow, VersionInfo
+from artifactstore.catalog.usage import GROUPS
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NoStore, Unavailable
 from artifactstore.core.events import Monitor, silent
@@ -225,9 +226,17 @@ class Store:
     def _ids(self, refs: Sequence[str]) -> list[Digest] | None:
         return [self.resolve(ref).id for ref in refs] or None
 
-    def ls(self, glob: str | None = None, *, sort: str = "created:desc", limit: int | None = None) -> list[VersionInfo]:
-        """Versions whose artifact name matches the glob"""
-        return self.depot.catalog.versions.list(glob=glob, sort=sort, limit=limit)
+    def ls(
+        self,
+        glob: str | None = None,
+        *,
+        where: str | Sequence[str] = (),
+        sort: str = "created:desc",
+        limit: int | None = None,
+    ) -> list[VersionInfo]:
+        """Versions whose artifact name matches the glob and for which all filters hold, such as `step >= 5000`"""
+        filters = [where] if isinstance(where, str) else where
+        return self.depot.catalog.versions.list(glob=glob, where=filters, sort=sort, limit=limit)
 
     def show(self, ref: str) -> dict[str, Any]:
         """One version with its files, parents, pins and unique bytes, as a document with stable keys"""
@@ -266,10 +275,15 @@ class Store:
         return self.resolve(ref)
 
     def du(self, by: str = "artifact") -> Sequence[UsageRow]:
-        """Bytes by `artifact` or `phase`: logical, stored, unique, shared"""
-        if by not in {"artifact", "phase"}:
-            raise Invalid(f"Cannot group by {by!r}; use artifact or phase", code="group")
+        """Bytes by `artifact`, `phase`, `kind` of model or `format`: logical, stored, unique, shared"""
+        if by not in GROUPS:
+            raise Invalid(f"Cannot group by {by!r:.40}; use one of {', '.join(GROUPS)}", code="group")
         return self.depot.catalog.usage.by(by)  # type: ignore[arg-type]  # narrowed just above
+
+    def frees(self, refs: Sequence[str]) -> int:
+        """Bytes at rest that removing these versions together would free, to the byte"""
+        ids = list(dict.fromkeys(self.resolve(ref).id for ref in refs))
+        return sum(self.depot.catalog.usage.freed(ids))
 
     def pin(self, ref: str, why: str, until: datetime | None = None) -> PinInfo:
         """Keep a version for a reason, for ever or until an aware moment; the same reason again moves the end"""

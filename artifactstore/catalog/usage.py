@@ -1,7 +1,9 @@
 """Usage: bytes that groups of versions ask for, hold, and share with others"""
 
+import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -9,14 +11,12 @@ from sqlalchemy import Connection
 from artifactstore.catalog.base import UsageRow
 from artifactstore.catalog.batches import pairs, select_in
 from artifactstore.catalog.sql import Database
-from artifactstore.catalog.tables import artifact, blob, version, version_blob
+from artifactstore.catalog.tables import artifact, blob, link, version, version_blob
 from artifactstore.core.digest import Digest
+from artifactstore.core.kinds import format_of, kind_of
 
-Group = Literal["artifact", "phase"]
-_GROUPS: dict[str, sa.ColumnElement[str]] = {
-    "artifact": artifact.c.name,
-    "phase": sa.func.coalesce(version.c.phase, "-"),
-}
+Group = Literal["artifact", "phase", "kind", "format"]
+GROUPS = get_args(Group)
 _ACTIVE = version.c.state == "active"
 _STAYS = 1 << 53
 
@@ -28,22 +28,20 @@ class Usage:
         self._database = database
 
     def by(self, group: Group) -> list[UsageRow]:
-        """One row per artifact or phase (`-` for none), the largest first"""
-        key = _GROUPS[group].label("key")
-        versions = (
-            sa.select(key, sa.func.count().label("versions"), sa.func.sum(version.c.nbytes).label("logical"))
-            .join_from(version, artifact)
-            .where(_ACTIVE)
-            .group_by(key)
-        )
-        held = _held(key)
+        """One row per artifact, phase (`-` for none), kind of model or format, the largest first"""
 
         def work(connection: Connection) -> list[UsageRow]:
-            bytes_of = {row.key: (int(row.stored), int(row.alone)) for row in connection.execute(held)}
-            return [
-                UsageRow(row.key, row.versions, int(row.logical), *bytes_of.get(row.key, (0, 0)))
-                for row in connection.execute(versions)
-            ]
+            keys = _keys(connection, group)
+            names = sorted(set(keys.values()))
+            numbers = {name: number for number, name in enumerate(names)}
+            held = _held(connection, {row: numbers[name] for row, name in keys.items()})
+            bytes_of = {names[row.key]: (int(row.stored), int(row.alone)) for row in connection.execute(held)}
+            count: Counter[str] = Counter()
+            logical: Counter[str] = Counter()
+            for row in connection.execute(sa.select(version.c.id, version.c.nbytes).where(_ACTIVE)):
+                count[keys[row.id]] += 1
+                logical[keys[row.id]] += row.nbytes
+            return [UsageRow(name, count[name], logical[name], *bytes_of.get(name, (0, 0))) for name in names]
 
         return sorted(self._database.read(work), key=lambda row: (-row.stored, row.key))
 
@@ -64,9 +62,12 @@ class Usage:
 
     def unique(self, versions: Sequence[Digest]) -> dict[Digest, int]:
         """Bytes that only this one version uses: what its removal would free"""
-        other = version_blob.alias("other")
+        other, user = version_blob.alias("other"), version.alias("user")
         shared = sa.exists().where(
-            other.c.blob_id == version_blob.c.blob_id, other.c.version_id != version_blob.c.version_id
+            other.c.blob_id == version_blob.c.blob_id,
+            other.c.version_id != version_blob.c.version_id,
+            user.c.id == other.c.version_id,
+            user.c.state == "active",
         )
         query = (
             sa.select(version.c.digest, sa.func.sum(blob.c.stored_size).label("alone"))
@@ -104,13 +105,31 @@ class Usage:
         return self._database.read(work)
 
 
-def _held(key: sa.Label[str]) -> sa.Select[tuple[str, int, int]]:
+def _keys(connection: Connection, group: Group) -> dict[int, str]:
+    """The group of each active version, by its row"""
+    columns = (version.c.id, artifact.c.name, version.c.phase, version.c.step, version.c.formats, version.c.metadata)
+    rows = connection.execute(sa.select(*columns).join_from(version, artifact).where(_ACTIVE)).all()
+    match group:
+        case "artifact":
+            return {row.id: row.name for row in rows}
+        case "phase":
+            return {row.id: row.phase or "-" for row in rows}
+        case "format":
+            return {row.id: format_of(row.formats.split(",")) for row in rows}
+    relations: dict[int, list[str]] = defaultdict(list)
+    for child, relation in connection.execute(
+        sa.select(link.c.child_id, link.c.relation).order_by(link.c.child_id, link.c.position)
+    ):
+        relations[child].append(relation)
+    return {row.id: kind_of(json.loads(row.metadata), relations[row.id], is_step=row.step is not None) for row in rows}
+
+
+def _held(connection: Connection, keys: Mapping[int, int]) -> sa.Select[tuple[int, int, int]]:
+    group = pairs(connection, keys)
     uses = (
-        sa.select(key, version_blob.c.blob_id)
+        sa.select(group.c.value.label("key"), version_blob.c.blob_id)
         .distinct()
-        .join_from(version, artifact)
-        .join(version_blob, version_blob.c.version_id == version.c.id)
-        .where(_ACTIVE)
+        .join_from(group, version_blob, version_blob.c.version_id == group.c.key)
         .cte("uses")
     )
     groups = sa.select(uses.c.blob_id, sa.func.count().label("n")).group_by(uses.c.blob_id).cte("groups")

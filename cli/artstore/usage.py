@@ -7,10 +7,12 @@ import typer
 
 from artifactstore.core.units import format_size
 from artstore.invocation import Invocation, with_invocation
+from artstore.output import plural
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
     from artifactstore.catalog.base import UsageRow
+    from artifactstore.store import Store
 
 
 class Group(StrEnum):
@@ -18,6 +20,8 @@ class Group(StrEnum):
 
     ARTIFACT = "artifact"
     PHASE = "phase"
+    KIND = "kind"
+    FORMAT = "format"
 
 
 _ROW = (
@@ -35,27 +39,62 @@ _ROW = (
 def du(
     run: Invocation,
     *,
+    refs: Annotated[
+        list[str] | None, typer.Argument(metavar="[REF]…", help="Say what removing these versions would free.")
+    ] = None,
     by: Annotated[
-        Group, typer.Option("--by", metavar="artifact|phase", help="One line for each artifact, or each phase.")
+        Group,
+        typer.Option("--by", metavar="artifact|phase|kind|format", help="What makes a line. kind: metadata says it."),
     ] = Group.ARTIFACT,
+    reclaimable: Annotated[bool, typer.Option("--reclaimable", help="Also say what gc could free, and when.")] = False,
 ) -> None:
     """Show bytes, before and after dedup
 
     Logical: as the versions ask for. Stored: each blob once. Unique: used by no other group. Shared: by others as well.
     """
     with run.open(read_only=True) as store:
+        if refs:
+            _tell_freed(run, store, refs)
+            return
         groups = [_group(row) for row in store.du(by)]
         total = store.depot.catalog.usage.totals()
         held = store.depot.catalog.blobs.totals()[1]
+        more = _reclaimable(store) if reclaimable else {}
     document = {
         "groups": groups,
         "versions": total.versions,
         "logical_bytes": total.logical,
         "stored_bytes": held,
         "reclaimable_bytes": max(held - total.stored, 0),
+        **more,
     }
     ids = [group["key"] for group in groups]
     run.output.tell(document, lambda screen: _draw(screen, document, by), ids=ids)
+
+
+def _tell_freed(run: Invocation, store: "Store", refs: list[str]) -> None:
+    versions = [store.resolve(ref) for ref in refs]
+    freed = store.frees(refs)
+    logical = sum(version.nbytes for version in versions)
+    names = ", ".join(version.ref for version in versions)
+    document = {"versions": [version.ref for version in versions], "logical_bytes": logical, "frees_bytes": freed}
+
+    def show(screen: Screen) -> None:
+        screen.line(f"Removing {names} frees {format_size(freed)} of {format_size(logical)}; the rest is shared")
+
+    run.output.tell(document, show, ids=[str(version.id) for version in versions])
+
+
+def _reclaimable(store: "Store") -> dict[str, Any]:
+    plan = store.plan_gc()
+    return {
+        "reclaimable": {
+            "due_bytes": plan.sweep.due.nbytes,
+            "waiting_bytes": max(plan.sweep.waiting.nbytes - plan.sweep.due.nbytes, 0),
+            "policy_bytes": plan.retire.frees_bytes,
+            "policy_versions": len(plan.retire.going),
+        }
+    }
 
 
 def _group(row: "UsageRow") -> dict[str, Any]:
@@ -79,6 +118,17 @@ def _draw(screen: Screen, document: dict[str, Any], by: Group) -> None:
     screen.line(f"total  {format_size(logical)} logical  {format_size(stored)} stored{ratio}", style="bold")
     if document["reclaimable_bytes"]:
         screen.line(f"{format_size(document['reclaimable_bytes'])} of it is needed by no version")
+    if more := document.get("reclaimable"):
+        screen.fields(
+            [
+                ("due now (artstore gc)", format_size(more["due_bytes"])),
+                ("after its grace", format_size(more["waiting_bytes"])),
+                (
+                    "by stored policies",
+                    f"{format_size(more['policy_bytes'])}, {plural(more['policy_versions'], 'version')}",
+                ),
+            ]
+        )
 
 
 def _row(group: dict[str, Any]) -> tuple[str, ...]:
