@@ -35,6 +35,14 @@ def ls(
     glob: Annotated[
         str | None, typer.Argument(metavar="NAME-GLOB", help="Only artifacts whose name matches, such as 'wan-*'.")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="EXPR",
+            help="Only those for which this holds, such as 'step >= 5000 and license = MIT'. Repeatable.",
+        ),
+    ] = None,
     sort: Annotated[
         str,
         typer.Option(
@@ -45,9 +53,22 @@ def ls(
     ] = "created:desc",
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = None,
 ) -> None:
-    """List versions, the newest first"""
+    """List versions, the newest first
+
+    EXPR joins conditions by and, or, not and parentheses: phase = final and (size > 10GB or not pinned).
+
+    Text, with = != in (a, b) and ~ for a glob: name, ref, phase, license, request_id, alias, parent, dtype,
+    quantization, meta.NAME; without ~: id, format, relation.
+
+    Numbers, with = != in < <= > >=: number, step, epoch, files, tensors, metric.NAME, size (10GB), created
+    (2026-01-31).
+
+    Time since then, with < <= > >=: age, taken, unused (30d).
+
+    What is absent equals none, as in phase = none, and nothing else.
+    """
     with run.open_rows() as depot:
-        _tell_rows(run, depot.catalog.versions.list(glob=glob, sort=sort, limit=limit))
+        _tell_rows(run, depot.catalog.versions.list(glob=glob, where=where or (), sort=sort, limit=limit))
 
 
 @with_invocation

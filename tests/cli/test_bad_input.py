@@ -1,5 +1,6 @@
 """Everything a person can hand in wrong: the exit code, one line, and nothing changed"""
 
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,6 +212,18 @@ def test_durations_sizes_and_lists(unchanged):
         refused(2, "verify", f"--sample={size}")
     for words in (*LISTS, ("log", "--limit", "-1")):
         refused(2, *words)
+
+
+WHERES = ["", " ", "step", "step >", "> 3", "step = abc", "size > 30d", "age > 10GB", "age > 30m", "(", "not", "\\"]
+WHERES += ["phase = 'x", "phase = x y", "x = 1", "step = 1 or", "a\nb", "phase = a\0", "phase = \udcff", "\u202e"]
+WHERES += ["name = x; DROP TABLE version", "step = " + "9" * 400, "relation = uncle", "id = 12", "(" * 999, "x" * 9999]
+
+
+def test_filters(unchanged):
+    for where in WHERES:
+        refused(2, "ls", "--where", "step > 0", f"--where={where}")
+    told = call("ls", "--where", "phase = \udcff", "--json")
+    assert (told.exit_code, told.stdout, json.loads(told.stderr)["error"]) == (2, "", "invalid.filter")
 
 
 def test_a_duration_without_a_unit_says_why(store):

@@ -1,12 +1,13 @@
 """artstore ls, show and search"""
 
+import json
 import os
 import time
 
 import pytest
 from artstore.versions import age
 
-from tests.cli.calling import document, done, refused
+from tests.cli.calling import call, document, done, refused
 
 LS = {
     "id",
@@ -59,6 +60,25 @@ def test_names_order_and_limit(three):
     assert refs("--sort", "size:desc", "--limit", 2) == ["bert:1", "wan:1"]
     assert refs("--sort", "size:asc", "--limit", 1) == ["wan:2"]
     assert refs("zzz") == []
+
+
+def test_filters_narrow_the_list(three):
+    def refs(*options):
+        return [version["ref"] for version in document("ls", *options)["versions"]]
+
+    assert refs("--where", "license = none") == ["wan:2", "wan:1"]
+    assert refs("--where", "age > 15d") == ["wan:1", "bert:1"]
+    assert refs("--where", "age > 15d", "--where", "phase ~ phase_* or metric.loss < 1") == ["wan:1", "bert:1"]
+    assert refs("w*", "--where", "not (size < 2.5kB)", "--limit", 1) == ["wan:1"]
+    assert refs("--where", "loaded > 1d") == []
+    assert done("ls", "--where", "pinned") == "No versions\n"
+
+
+def test_a_filter_that_is_wrong_says_where(store):
+    line = refused(2, "ls", "--where", "step > 1", "--where", "stepp > 1")
+    assert line == "Filter, character 1: unknown key 'stepp'; did you mean step?"
+    error = json.loads(call("ls", "--where", "age > 30m", "--json").stderr)
+    assert (error["error"], error["facts"]) == ("invalid.filter", {"expression": "age > 30m", "position": 7})
 
 
 def test_documents_have_their_stable_keys(three):
