@@ -73,7 +73,7 @@ def pass_over(odd: Sequence[object], path: str, warn: Warner) -> None:
 
 def shown(value: object) -> str:
     """For a message: a text in short, of anything else only its kind"""
-    return ascii(value[:80]) if isinstance(value, str) else f"a value of type {type(value).__name__}"
+    return f"{value[:80]!a:.82}" if isinstance(value, str) else f"a value of type {type(value).__name__}"
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ def read(info: FileInfo, path: str, warn: Warner, *, quantized: bool) -> Provena
 
 def _count(metadata: Mapping[str, str], path: str, warn: Warner) -> int:
     text = metadata.get(f"{_BASE}count", "0")
-    if not text.isascii() or not text.isdecimal():
+    if not text.isdecimal():
         pass_over([f"{_BASE}count {text}"], path, warn)
         return 0
     if len(text) > 4 or int(text) > MAX_PARENTS:

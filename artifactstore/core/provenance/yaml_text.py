@@ -12,22 +12,22 @@ MAX_EVENTS = 200_000
 MAX_DEPTH = 32
 MAX_LARGE = 100
 
-# ten times as fast, and in every wheel of PyYAML
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml's is five to ten times as fast, and in every wheel of PyYAML
+LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # YAML 1.1 reads 1:59:59 to the base of 60, at a cost that grows with the square of its length
 _LONG = re.compile(r"[-+.0-9:_]{100,}")
 # Python hashes integers modulo 2^61 - 1, so that many keys may be made to collide
 _LARGE = re.compile(r"[-+]?(?:[0-9_:]{18,}|0[xb][0-9a-fA-F_]{15,})")
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str, loader: type[yaml.SafeLoader] = LOADER) -> Any:
     """One document of plain values; raise Invalid for what is not YAML, and for aliases, tags and deep nesting
 
     Of two equal keys the last holds, as huggingface_hub reads it.
     """
     try:
-        _check(yaml.parse(text, Loader=_LOADER))
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506  # a safe loader, see above
+        _check(yaml.parse(text, Loader=loader))
+        return yaml.load(text, Loader=loader)  # noqa: S506  # a safe loader, see above
     except yaml.MarkedYAMLError as e:
         line = f", line {e.problem_mark.line + 1}" if e.problem_mark else ""
         raise Invalid(f"not YAML: {', '.join(filter(None, (e.context, e.problem)))[:120]}{line}", code="yaml") from e

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.manifest import rfc8785
-from artifactstore.core.provenance.base import Budget, Provenance, bounded, label, license_of, parent, plain
+from artifactstore.core.provenance.base import Budget, Provenance, bounded, label, license_of, parent, plain, shown
 from tests.core.provenance.versions import Told, brief
 
 ANY = st.recursive(
@@ -58,6 +58,11 @@ def test_a_licence_is_a_label():
         "README.md: its license is 'the whole\\ntext', not a name of 1 to 200 characters; it was not taken",
         "README.md: its license is a value of type list, not a name of 1 to 200 characters; it was not taken",
     ]
+
+
+@pytest.mark.parametrize("value", ["\U000bbea6" * 100, "x" * 10**6, ["x" * 10**6]])
+def test_what_is_shown_is_short(value):
+    assert len(shown(value)) <= 82
 
 
 def test_at_most_a_thousand_parents_are_taken():

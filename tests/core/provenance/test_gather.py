@@ -78,6 +78,7 @@ def test_the_relation_is_told_by_the_files_beside_the_card():
         weights("a/m.safetensors"),
         held("a/config.json", config),
     ]
+    both += [held("a/quantize_config.json", "{}")]
     both += [held("b/README.md", card), weights("b/m.safetensors"), held("b/config.json", "not JSON")]
     assert brief(gathered(*both)[0].parents) == [("quantize", "hf://org/one"), ("finetune", "hf://org/base")]
     assert brief(gathered(held("README.md", card), held("config.json", config))[0].parents)[0][0] == "quantize"

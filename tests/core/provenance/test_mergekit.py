@@ -86,12 +86,13 @@ modules:
             layer_range: [0, 4]
           - model: org/vlm-b
             layer_range: [0, 4]
+            parameters: {weight: 0.75}
         base_model: org/text-base
         parameters: {weight: 0.5}
   vision:
-    models: [{model: org/vlm-a}, {model: org/vlm-b}]
+    models: [{model: org/vlm-a}, {model: org/vlm-b, parameters: {weight: 0.75}}]
     parameters: {weight: 0.25}
-parameters: {weight: 0.5}
+parameters: {weight: 1}
 merge_method: linear
 """
 MOE = """
@@ -180,7 +181,7 @@ def test_modules_and_the_innermost_parameter():
     assert [(link.ref, link.weight, params(link)) for link in links] == [
         ("hf://org/text-base", None, {"method": "linear", "role": "base"}),
         ("hf://org/vlm-a", None, {"method": "linear", "layers": [[0, 4]], "weight": [0.5, 0.25]}),
-        ("hf://org/vlm-b", None, {"method": "linear", "layers": [[0, 4]], "weight": [0.5, 0.25]}),
+        ("hf://org/vlm-b", 0.75, {"method": "linear", "layers": [[0, 4]]}),
     ]
 
 
