@@ -12,6 +12,7 @@ from artstore.arguments import parse_path
 from artstore.confirm import confirm
 from artstore.invocation import Invocation, with_invocation
 from artstore.output import Form, plural
+from artstore.rules import with_rules
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
@@ -21,39 +22,13 @@ if TYPE_CHECKING:
 
 _STRAYS = 20
 _PLAIN = ("not selected",)
-_SELECT, _KEEP, _SWEEP = "What may go", "What is rescued from it", "When its bytes go"
-
-
-def _select(*names: str, metavar: str, text: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_SELECT)
-
-
-def _keep(*names: str, metavar: str, text: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_KEEP)
+_SWEEP = "When its bytes go"
 
 
 def _sweep(*names: str, text: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_SWEEP, **more)
 
 
-Older = Annotated[str | None, _select("--older", metavar="AGE", text="Made longer ago, such as 30d.")]
-Unused = Annotated[str | None, _select("--unused", metavar="AGE", text="Not loaded for so long.")]
-Phase = Annotated[str | None, _select("--phase", metavar="P", text="Of this phase.")]
-Run = Annotated[str | None, _select("--run", metavar="GLOB", text="Of artifacts with such names only.")]
-Where = Annotated[list[str] | None, _select("--where", metavar="EXPR", text="As in ls --where. Repeatable.")]
-KeepLast = Annotated[str | None, _keep("--keep-last", metavar="N", text="The newest of each artifact.")]
-KeepBest = Annotated[
-    list[str] | None, _keep("--keep-best", metavar="N:METRIC[:min|max]", text="The best by a metric. Repeatable.")
-]
-KeepEvery = Annotated[str | None, _keep("--keep-every", metavar="STEPS", text="Steps that are a multiple.")]
-KeepDaily = Annotated[str | None, _keep("--keep-daily", metavar="N", text="The newest of the last N days.")]
-KeepWeekly = Annotated[str | None, _keep("--keep-weekly", metavar="N", text="The newest of the last N weeks.")]
-KeepMonthly = Annotated[str | None, _keep("--keep-monthly", metavar="N", text="The newest of the last N months.")]
-KeepWithin = Annotated[
-    str | None, _keep("--keep-within", metavar="AGE", text="Made so shortly before the newest of its artifact.")
-]
-KeepAlias = Annotated[list[str] | None, _keep("--keep-alias", metavar="GLOB", text="With such an alias. Repeatable.")]
-KeepPhase = Annotated[list[str] | None, _keep("--keep-phase", metavar="P", text="Of this phase. Repeatable.")]
 Grace = Annotated[
     str | None,
     _sweep("--grace", metavar="AGE", text="How long bytes that nothing needs stay; an undo is possible. Default: 7d."),
@@ -70,23 +45,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @with_invocation
+@with_rules
 def gc(
     run: Invocation,
+    rules: "Rules",
     *,
-    older: Older = None,
-    unused: Unused = None,
-    phase: Phase = None,
-    run_glob: Run = None,
-    where: Where = None,
-    keep_last: KeepLast = None,
-    keep_best: KeepBest = None,
-    keep_every: KeepEvery = None,
-    keep_daily: KeepDaily = None,
-    keep_weekly: KeepWeekly = None,
-    keep_monthly: KeepMonthly = None,
-    keep_within: KeepWithin = None,
-    keep_alias: KeepAlias = None,
-    keep_phase: KeepPhase = None,
     grace: Grace = None,
     now: Now = False,
     until_free: UntilFree = None,
@@ -102,24 +65,6 @@ def gc(
     or in use, the newest step of a run, the last version of an artifact, and what a kept version is built on. With
     neither selector nor rule the stored policies decide; without those only what is due is removed.
     """
-    from artifactstore.core.selection import Rules  # noqa: PLC0415  # --help need not wait for it
-
-    rules = Rules.of(
-        older=older,
-        unused=unused,
-        phase=phase,
-        run=run_glob,
-        where=tuple(where or ()),
-        keep_last=keep_last,
-        keep_best=tuple(keep_best or ()),
-        keep_every=keep_every,
-        keep_daily=keep_daily,
-        keep_weekly=keep_weekly,
-        keep_monthly=keep_monthly,
-        keep_within=keep_within,
-        keep_alias=tuple(keep_alias or ()),
-        keep_phase=tuple(keep_phase or ()),
-    )
     waits = _grace(grace, now=now)
     room = None if until_free is None else parse_size(until_free)
     looks = dry_run or plan is not None
