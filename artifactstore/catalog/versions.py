@@ -3,7 +3,7 @@
 import fnmatch
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from artifactstore.catalog.base import LinkInfo, Place, StoredFile, TensorSummary, VersionInfo
 from artifactstore.catalog.batches import CHUNK, select_in, upsert
-from artifactstore.catalog.filter import condition, matching
 from artifactstore.catalog.links import select_links
 from artifactstore.catalog.objects import place_query, to_place
 from artifactstore.catalog.resolve import resolve
@@ -21,7 +20,6 @@ from artifactstore.catalog.tables import artifact, blob, file, load, manifest, t
 from artifactstore.catalog.version_rows import active_row, select_infos, to_infos, version_info, version_query
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import Invalid, NotFound
-from artifactstore.core.filter import parse
 from artifactstore.core.names import Reference, SafePath
 
 # the method `list` would hide the type inside the class
@@ -160,6 +158,9 @@ class Versions:
 
     def matching(self, where: str, now: int | None = None) -> frozenset[Digest]:
         """Ids for which a filter holds at a moment, microseconds since 1970 UTC, by default now; raise Invalid"""
+        from artifactstore.catalog.filter import matching  # noqa: PLC0415  # as below
+        from artifactstore.core.filter import parse  # noqa: PLC0415
+
         expression = parse(where)
 
         def work(connection: Connection) -> frozenset[Digest]:
@@ -182,25 +183,33 @@ class Versions:
         sort: created taken loaded name number size files tensors step epoch, `:asc` (as without) or `:desc`; what has
         no such value comes last.
         """
-        ordered = version_query().order_by(*_order(sort))
-        expressions = [parse(one) for one in where]
+        query = version_query().order_by(*_order(sort))
+        narrowed = _narrowed(where) if where else None
         if limit is not None and limit < 0:
             raise Invalid(f"A limit of {limit} versions makes no sense; give 1 or more", code="limit")
 
         def work(connection: Connection) -> VersionInfos:
-            now = self._database.now(connection) if expressions else 0
-            query = ordered.where(*(condition(one, now) for one in expressions))
+            found = query.where(narrowed(self._database.now(connection))) if narrowed else query
             if glob is None:
-                return to_infos(connection, connection.execute(query.limit(limit)).all())
+                return to_infos(connection, connection.execute(found.limit(limit)).all())
             names = connection.execute(sa.select(artifact.c.id, artifact.c.name)).all()
             keys = {key for key, name in names if fnmatch.fnmatchcase(name, glob)}
             if len(keys) <= CHUNK:
-                some = query.where(version.c.artifact_id.in_(keys)).limit(limit)
+                some = found.where(version.c.artifact_id.in_(keys)).limit(limit)
                 return to_infos(connection, connection.execute(some).all())
-            rows = [row for row in connection.execute(query) if fnmatch.fnmatchcase(row.name, glob)]
+            rows = [row for row in connection.execute(found) if fnmatch.fnmatchcase(row.name, glob)]
             return to_infos(connection, rows[:limit])
 
         return self._database.read(work)
+
+
+def _narrowed(where: Sequence[str]) -> Callable[[int], sa.ColumnElement[bool]]:
+    # ten milliseconds that only filters need
+    from artifactstore.catalog.filter import all_hold  # noqa: PLC0415
+    from artifactstore.core.filter import parse  # noqa: PLC0415
+
+    expressions = [parse(one) for one in where]
+    return lambda now: all_hold(expressions, now)
 
 
 def _order(sort: str) -> tuple[sa.ColumnElement[object], ...]:
