@@ -22,6 +22,7 @@ from artifactstore.core.errors import (
 )
 
 FAILED, USAGE, DAMAGED, PARTLY, INTERRUPTED = 1, 2, 4, 6, 130
+DIFFERENT = DAMAGED
 _LONGEST = 1000  # characters of a message that are shown; what was handed in may be a page
 # The first that fits: a class stands before its base.
 _CODES: tuple[tuple[type[StoreError], int], ...] = (
