@@ -14,7 +14,7 @@ from artifactstore.blobs.base import BlobBatch
 from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
 from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import StoreError
+from artifactstore.core.errors import Conflict, StoreError
 from artifactstore.core.events import Warn
 from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import Manifest
@@ -87,7 +87,7 @@ class Session:
         self.settled = True
         self._depot.step("save.commit.after")
         self._drop(committed.lost)
-        self._acknowledge()
+        self._acknowledge(committed.txid)
         return committed
 
     def heal(self, blobs: Iterable[Written], manifests: Iterable[Written]) -> int:
@@ -98,7 +98,7 @@ class Session:
         self.settled = True
         self._depot.step("repair.commit.after")
         self._drop(healed.lost)
-        self._acknowledge()
+        self._acknowledge(healed.txid)
         return healed.serial
 
     def write_manifest(self, digest: Digest, raw: bytes) -> Written:
@@ -133,8 +133,11 @@ class Session:
             self._depot.monitor(Warn(f"A needless copy could not be removed, a collection will: {e}"))
         self._depot.step("save.drop.after")
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, txid: str | None) -> None:
         self._depot.acknowledge()
+        # an older catalog put in place since the commit has nothing to export, and no objection
+        if txid is not None and not self._depot.catalog.journal.knows(txid):
+            raise Conflict("The catalog was put back to an older state during this write; run it again", code="older")
         self._depot.step("save.acknowledge.before")
 
     def clear(self) -> None:

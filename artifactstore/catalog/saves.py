@@ -49,9 +49,9 @@ class Saves:
             rows = settle(connection, manifest, manifests, ".json")
             lost_ones = tuple(each.grant for each in (*blobs, *rows) if each.lost)
             if not any(each.how == "set" for each in (*blobs, *rows)):
-                return Healed(lock_head(connection)[0], lost_ones)
+                return Healed(lock_head(connection)[0], None, lost_ones)
             at = self._database.now(connection)
-            return Healed(append(connection, txid, [_heal(blobs, rows)], at), lost_ones)
+            return Healed(append(connection, txid, [_heal(blobs, rows)], at), txid, lost_ones)
 
         return self._database.write(work, settle=lambda: self._settled(lease_id, txid))
 
@@ -120,7 +120,7 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     return Committed(
         version=version_info(connection, row),
         serial=serial,
-        txid=draft.txid,
+        txid=draft.txid if actions else None,
         lost=tuple(each.grant for each in (*blobs, *rows) if each.lost),
         existed=existed,
     )
