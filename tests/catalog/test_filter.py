@@ -147,6 +147,18 @@ def test_what_each_key_reads(catalog, four):
     assert {text.split()[0].split(".")[0] for text in CASES} >= {*EVERY, "loaded"} - {"id"}
 
 
+SPANS = {"1970-01-11": DAY, "1970-01-11T00:00": 1_000_000, "1970-01-11T00:00:00.000000Z": 1_000_000}
+SIDES = {"<": "a", "<=": "a b c", "=": "b c", ">=": "b c d", ">": "d", "!=": "a d"}
+
+
+@pytest.mark.parametrize("text", SPANS)
+def test_a_date_is_as_long_as_it_is_written(catalog, text):
+    edges = {"a": -1, "b": 0, "c": SPANS[text] - 1, "d": SPANS[text]}
+    for name, past in edges.items():
+        save(catalog, manifest_of(b"1", name=name, created=10 * DAY + past))
+    assert {sign: found(catalog, f"created {sign} {text}").replace(":1", "") for sign in SIDES} == SIDES
+
+
 def test_an_id_is_known_by_its_beginning(catalog, four):
     base, *rest = map(str, four)
     assert found(catalog, f"id = {base[:8]}") == found(catalog, f"id = {base.upper()}") == "m:1"
