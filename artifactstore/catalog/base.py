@@ -72,6 +72,20 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Retirement:
+    """How a version went: when, by which record of the journal, why. Times are microseconds since 1970 UTC
+
+    swept: since when its bytes are gone. condemned: since when they wait for that.
+    """
+
+    at: int | None
+    serial: int | None
+    why: str | None
+    swept: int | None
+    condemned: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VersionInfo:
     """A version as the catalog's rows know it. Times are microseconds since 1970 UTC"""
 
@@ -93,6 +107,7 @@ class VersionInfo:
     last_load: int | None = None
     aliases: tuple[AliasName, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    retired: Retirement | None = None
 
     @property
     def ref(self) -> str:
@@ -102,20 +117,24 @@ class VersionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit did. lost: objects of ours that another incarnation made needless; existed: it was there before"""
+    """What a commit did. lost: objects of ours that another incarnation made needless; existed: it was there before
+
+    txid: of its record in the journal, None when there was nothing to record.
+    """
 
     version: VersionInfo
     serial: int
-    txid: str
+    txid: str | None
     lost: tuple[Grant, ...] = ()
     existed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """What a repair's commit did. lost: as of Committed"""
+    """What a repair's commit did. txid, lost: as of Committed"""
 
     serial: int
+    txid: str | None
     lost: tuple[Grant, ...] = ()
 
 

@@ -37,6 +37,16 @@ def pairs(connection: Connection, values: Mapping[int, int]) -> CTE:
     return sa.select(key.label("key"), value.label("value")).cte("pairs")
 
 
+def keys(connection: Connection, values: Sequence[int]) -> CTE:
+    """A table `key` of very many integers, sent as one value"""
+    text = sa.literal(json.dumps(values), sa.Text())
+    if connection.dialect.name == "sqlite":
+        rows = sa.func.json_each(text).table_valued("value")
+    else:
+        rows = sa.func.json_array_elements_text(sa.cast(text, sa.JSON())).table_valued("value")
+    return sa.select(sa.cast(rows.c.value, sa.BigInteger()).label("key")).cte("keys")
+
+
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose unique columns are not taken"""
     if rows:

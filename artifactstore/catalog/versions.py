@@ -11,15 +11,24 @@ from sqlalchemy import Connection
 
 from artifactstore.catalog.base import LinkInfo, Place, StoredFile, TensorSummary, VersionInfo
 from artifactstore.catalog.batches import CHUNK, select_in, upsert
+from artifactstore.catalog.graph import select_graph
 from artifactstore.catalog.links import select_links
 from artifactstore.catalog.objects import place_query, to_place
-from artifactstore.catalog.resolve import resolve
+from artifactstore.catalog.resolve import resolve, resolve_known
 from artifactstore.catalog.search import matches
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import artifact, blob, file, load, manifest, tensor_summary, version, version_blob
-from artifactstore.catalog.version_rows import active_row, select_infos, to_infos, version_info, version_query
+from artifactstore.catalog.version_rows import (
+    active_row,
+    known_row,
+    select_infos,
+    to_infos,
+    version_info,
+    version_query,
+)
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.graph import Graph
 from artifactstore.core.names import Reference, SafePath
 
 # the method `list` would hide the type inside the class
@@ -42,14 +51,21 @@ _SORTS: dict[str, sa.ColumnElement[object]] = {
 
 
 class Versions:
-    """Active versions; one that was retired is not found"""
+    """Active versions. One that was retired is found by `known` only, and told of by id as far as rows still say"""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def resolve(self, ref: Reference) -> VersionInfo:
-        """The one version a reference means; raise NotFound with close names, Invalid when it means several"""
-        return self._database.read(lambda connection: resolve(connection, ref))
+        """The one version a reference means
+
+        Raise NotFound with close names, or with how to bring back what was retired; Invalid when it means several.
+        """
+        return self._database.read(lambda connection: resolve(connection, ref, self._database.now))
+
+    def known(self, ref: Reference) -> VersionInfo:
+        """As `resolve`, and what was retired is found too by its number, id or request id"""
+        return self._database.read(lambda connection: resolve_known(connection, ref))
 
     def get(self, version_id: Digest) -> VersionInfo:
         """By its id; raise NotFound"""
@@ -71,7 +87,7 @@ class Versions:
         query = sa.select(*columns).order_by(file.c.position)
 
         def work(connection: Connection) -> StoredFiles:
-            rows = connection.execute(query.where(file.c.version_id == active_row(connection, version_id)))
+            rows = connection.execute(query.where(file.c.version_id == known_row(connection, version_id)))
             return [StoredFile(SafePath(row.path), row.size, Sha256(row.sha256), row.format) for row in rows]
 
         return self._database.read(work)
@@ -81,7 +97,7 @@ class Versions:
         query = sa.select(version.c.metadata)
 
         def work(connection: Connection) -> str:
-            row = active_row(connection, version_id)
+            row = known_row(connection, version_id)
             text: str = connection.execute(query.where(version.c.id == row)).scalar_one()
             return text
 
@@ -93,21 +109,28 @@ class Versions:
         query = sa.select(*columns).order_by(tensor_summary.c.nbytes.desc(), tensor_summary.c.dtype)
 
         def work(connection: Connection) -> TensorSummaries:
-            rows = connection.execute(query.where(tensor_summary.c.version_id == active_row(connection, version_id)))
+            rows = connection.execute(query.where(tensor_summary.c.version_id == known_row(connection, version_id)))
             return [TensorSummary(dtype, count, nbytes) for dtype, count, nbytes in rows]
 
         return self._database.read(work)
 
     def parents(self, version_id: Digest) -> LinkInfos:
         """The links of a version, in their order"""
-        return self._database.read(
-            lambda connection: select_links(connection, child=active_row(connection, version_id))
-        )
+        return self._database.read(lambda connection: select_links(connection, child=known_row(connection, version_id)))
 
     def children(self, version_id: Digest) -> LinkInfos:
         """The links that point at a version"""
         return self._database.read(
-            lambda connection: select_links(connection, parent=active_row(connection, version_id))
+            lambda connection: select_links(connection, parent=known_row(connection, version_id))
+        )
+
+    def graph(self, version_id: Digest, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
+        """Its ancestors (`up`) and descendants (`down`) in any state, those at most `depth` links away
+
+        Raise NotFound, Invalid for a depth below 1.
+        """
+        return self._database.read(
+            lambda connection: select_graph(connection, version_id, up=up, down=down, depth=depth)
         )
 
     def holding(self, sha256: Sha256) -> VersionInfos:

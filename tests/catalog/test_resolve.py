@@ -1,15 +1,17 @@
 """References: every reading of a text, and the one version it means"""
 
+import re
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.catalog.resolve import prefix_range
-from artifactstore.catalog.tables import version
+from artifactstore.catalog.tables import manifest, version
 from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.names import AliasName, Reference
-from tests.contract.catalog import LATEST, manifest_of, retire, save
+from tests.contract.catalog import LATEST, manifest_of, retire, save, set_state
 
 
 def resolve(catalog, text):
@@ -103,9 +105,72 @@ def test_what_is_missing_is_told_with_close_names(filled):
 
 def test_an_artifact_without_versions_offers_none(filled):
     retire(filled, filled.versions.resolve(Reference.parse("org/hero")).id)
+    for text in ("org/hero", "org/hero:2"):
+        with pytest.raises(NotFound) as caught:
+            resolve(filled, text)
+        assert caught.value.facts["close"] == []
+
+
+def lost(catalog, text):
     with pytest.raises(NotFound) as caught:
-        resolve(filled, "org/hero:1")
-    assert caught.value.facts["close"] == []
+        resolve(catalog, text)
+    return caught.value
+
+
+def test_what_was_retired_is_told_with_the_way_back(filled):
+    gone = save(filled, manifest_of(b"5", name="org/hero", request_id="gone")).version
+    serial = filled.retirements.retire({gone.id: "older than 30d (47d), no rule keeps it"}).serial
+    told = "org/hero:2 was retired AGE ago by record {} (older than 30d (47d), no rule keeps it); "
+    told += "bring it back with: artstore undo {}"
+    for text in ("org/hero:2", str(gone.id), str(gone.id)[:8], "gone"):
+        error = lost(filled, text)
+        assert re.sub(r"\d+(s|min) ago", "AGE ago", error.message) == told.format(serial, serial)
+        assert error.code == "not-found.retired"
+        assert (error.facts["ref"], error.facts["serial"]) == ("org/hero:2", serial)
+    assert resolve(filled, "org/hero") == "org/hero:1"
+
+
+def test_of_what_was_swept_it_says_since_when(filled):
+    gone = filled.versions.resolve(Reference.parse("org/hero")).id
+    retire(filled, gone)
+    assert lost(filled, "org/hero:1").message == "org/hero:1 was retired; see artstore log"
+    swept = sa.update(version).where(version.c.digest == gone).values(swept_at=1_700_000_000_000_000)
+    filled.database.write(lambda connection: connection.execute(swept))
+    error = lost(filled, "org/hero:1")
+    assert error.code == "not-found.swept"
+    assert error.message.endswith("and its bytes are gone since 2023-11-14; take it from a mirror or bundle")
+
+
+def test_an_active_version_goes_before_a_retired_one(filled):
+    gone = save(filled, manifest_of(b"5", name="org/hero", request_id="step 2")).version.id
+    kept = save(filled, manifest_of(b"6", name="org/hero", request_id="step 2")).version.id
+    for one in (kept, gone):
+        retire(filled, one)
+    assert filled.versions.known(Reference.parse("step 2")).ref == "org/hero:3"
+    again = save(filled, manifest_of(b"5", name="org/hero", request_id="step 2")).version
+    assert resolve(filled, "step 2") == again.ref == "org/hero:2"
+    assert filled.versions.known(Reference.parse("step 2")) == again
+
+
+def test_what_is_known_is_found_in_any_state(filled):
+    def known(text):
+        return filled.versions.known(Reference.parse(text))
+
+    wan = known("org/wan@best")
+    assert (wan.ref, wan.retired) == ("org/wan:1", None)
+    first = save(filled, manifest_of(b"5", name="org/hero", step=4), metrics={"loss": 1.0}).version
+    serial = filled.retirements.retire({first.id: "test"}).serial
+    for text in ("org/hero:2", str(first.id)[:9]):
+        found = known(text)
+        assert (found.id, found.step, found.metrics) == (first.id, 4, {"loss": 1.0})
+        how = found.retired
+        assert (how.serial, how.why, how.swept, how.condemned) == (serial, "test", None, None)
+        assert abs(how.at - filled.now()) < 60_000_000
+    set_state(filled, first.id, "condemned", manifest)
+    assert known("org/hero:2").retired.condemned == 1
+    for text in ("org/hero:9", "nobody", "org/wan@none"):
+        with pytest.raises(NotFound, match="Nothing here is called"):
+            known(text)
 
 
 @given(st.text("0123456789abcdef", min_size=8, max_size=64), st.binary(min_size=32, max_size=32))

@@ -76,10 +76,23 @@ def test_aliases_and_metrics_stand_beside_each(catalog, three):
 def test_a_retired_version_is_not_found(catalog, three):
     retire(catalog, three[2])
     assert refs(catalog.versions.list()) == ["org/a:1", "org/b:1"]
-    for look in (catalog.versions.get, catalog.versions.files, catalog.versions.parents, catalog.versions.tensors):
-        with pytest.raises(NotFound):
-            look(three[2])
+    with pytest.raises(NotFound):
+        catalog.versions.get(three[2])
     assert catalog.versions.by_request("r").ref == "org/b:1"
+
+
+def test_what_a_retired_version_held_is_still_told(catalog, three):
+    links = (Link(Relation.FINETUNE, "org/a:1", three[0]),)
+    gone = save(catalog, manifest_of(b"g", metadata={"k": 1}, parents=links, dtype="F32")).version.id
+    about = (catalog.versions.files, catalog.versions.metadata, catalog.versions.tensors, catalog.versions.parents)
+    before = [look(gone) for look in about]
+    assert all(before)
+    retire(catalog, gone)
+    assert [look(gone) for look in about] == before
+    assert catalog.versions.children(gone) == []
+    for look in (*about, catalog.versions.children):
+        with pytest.raises(NotFound):
+            look(Digest.of(b"none"))
 
 
 def test_the_newest_commit_of_a_request_counts(catalog, three):
