@@ -32,7 +32,7 @@ _LOW = (1 << 32) - 1
 def measure(depot: Depot, old: Manifest, new: Manifest, pairs: Sequence[Pair]) -> list[Measured]:
     """Read pairs of one shape, save those that are known to differ and of a dtype that holds no plain numbers
 
-    At most `Settings.memory` is held, two blobs of each side at the least. Raise Corrupt when one is damaged.
+    At most `Settings.memory` is held, a blob of each side at the least. Raise Corrupt when one is damaged.
     """
     # In the order of a file, so that a blob which holds several tensors is read once.
     order = sorted(range(len(pairs)), key=lambda at: (pairs[at].old.file.path, pairs[at].old.info.begin))
