@@ -125,6 +125,19 @@ class Collections:
 
         return self._database.write(work, exclusive=True)
 
+    def decided(self, owner: str, doomed: Sequence[Doomed]) -> bool:
+        """Whether the catalog still says that this collector deletes exactly these"""
+
+        def work(connection: Connection) -> int:
+            count = 0
+            for kind, table in _TABLES.items():
+                incs = {one.inc for one in doomed if one.kind == kind}
+                mine = sa.select(table.c.inc).where(table.c.state == "deleting", table.c.owner == owner)
+                count += sum(row.inc in incs for row in connection.execute(mine))
+            return count
+
+        return self._database.read(work) == len(doomed)
+
     def drop(self, doomed: Sequence[Doomed]) -> None:
         """Step 4: forget objects that are gone; those exact incarnations only"""
 

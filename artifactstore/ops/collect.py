@@ -10,7 +10,7 @@ from typing import Any
 from artifactstore.blobs.layout import BLOBS, MANIFESTS, parse_object
 from artifactstore.catalog.base import Doomed, Tally
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import NotFound, Refused, Unavailable
+from artifactstore.core.errors import Conflict, NotFound, Refused, Unavailable
 from artifactstore.core.events import Progress
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
@@ -116,6 +116,9 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
     while doomed := rows.resume(lease.id) or _decide(depot, lease, grace):
         lease.check()
         _export(depot)
+        # an older catalog put in place since then has nothing to export, and never decided this
+        if not rows.decided(lease.id, doomed):
+            raise Conflict("The catalog was put back to an older state during this collection; collect again")
         for one in doomed:
             depot.step("gc.trash.before")
             depot.blobs.trash(one.key)

@@ -1,5 +1,7 @@
 """Collect: bytes go when nothing needs them and their time has come, on every kind of store"""
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from random import Random
 
@@ -153,6 +155,28 @@ def test_a_store_given_to_another_catalog_is_left_alone(store, tmp_path):
 
     with pytest.raises(Conflict, match="another catalog"):
         collect.run(_with(depot, monitor=monitor), ZERO)
+    assert objects(store) == before
+
+
+def test_a_catalog_put_back_meanwhile_stops_it(store, tmp_path):
+    fill(store, tmp_path / "m")
+    retired(store, 1)
+    depot = store.depot
+    file = depot.blobs.root / "catalog.sqlite"
+    before = objects(store)
+
+    def back(event):
+        if isinstance(event, Step) and event.name == "gc.intent.before" and not kept.exists():
+            depot.export_journal()
+            with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as target:
+                source.backup(target)
+        elif isinstance(event, Step) and event.name == "gc.intent.after":
+            with closing(sqlite3.connect(kept)) as source, closing(sqlite3.connect(file)) as target:
+                source.backup(target)
+
+    kept = tmp_path / "kept.sqlite"
+    with pytest.raises(Conflict, match="older state"):
+        collect.run(_with(depot, monitor=back), ZERO)
     assert objects(store) == before
 
 
