@@ -1,4 +1,4 @@
-"""Filter: what `core/filter` reads, as a condition on active versions that is the same on every database
+"""Filter: what `core/filter` reads, as a condition on versions that is the same on every database
 
 `dtype` is that of any tensor. `parent` is any direct parent: its name, its name:number, the beginning of its id, or
 what the version says it came from, with or without a number or revision.
@@ -29,6 +29,7 @@ Column = sa.ColumnElement[Any]
 Truth = sa.ColumnElement[bool]
 Test = Callable[[Column], Truth]
 
+_ACTIVE = version.c.state == "active"
 _ORDER: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 )
@@ -50,13 +51,13 @@ def condition(expression: Expression, now: int) -> Truth:
 
 def matching(connection: Connection, expression: Expression, now: int) -> dict[int, Digest]:
     """Rows and ids of the active versions for which it holds"""
-    query = sa.select(version.c.id, version.c.digest).where(version.c.state == "active", condition(expression, now))
+    query = sa.select(version.c.id, version.c.digest).where(_ACTIVE, condition(expression, now))
     return {row: Digest(digest) for row, digest in connection.execute(query)}
 
 
 def all_hold(expressions: Sequence[Expression], now: int) -> Truth:
     """As `condition`, for a query with joins: beside the cost of a filter, Postgres thinks any join a good one"""
-    rows = sa.select(version.c.id).where(*(condition(one, now) for one in expressions))
+    rows = sa.select(version.c.id).where(_ACTIVE, *(condition(one, now) for one in expressions))
     found = rows.cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
     return version.c.id.in_(sa.select(found.c.id))
 
