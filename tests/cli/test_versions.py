@@ -7,6 +7,7 @@ import time
 import pytest
 from artstore.versions import age
 
+from artifactstore.store import Store
 from tests.cli.calling import call, document, done, refused
 
 LS = {
@@ -72,6 +73,12 @@ def test_filters_narrow_the_list(three):
     assert refs("w*", "--where", "not (size < 2.5kB)", "--limit", 1) == ["wan:1"]
     assert refs("--where", "loaded > 1d") == []
     assert done("ls", "--where", "pinned") == "No versions\n"
+
+
+def test_the_library_takes_one_filter_or_several(three):
+    with Store.open(str(three), read_only=True) as store:
+        assert [version.ref for version in store.ls(where="age > 15d")] == ["wan:1", "bert:1"]
+        assert [version.ref for version in store.ls("*", where=["age > 15d", "phase = none"])] == ["bert:1"]
 
 
 def test_a_filter_that_is_wrong_says_where(store):
