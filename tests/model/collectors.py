@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.model.world import Catalog, Local, Scope, State, Step, gone, moved, name, names, pinned, put, row_names, turn
+from tests.model.journal import publish, record, turn
+from tests.model.world import Catalog, Local, Scope, State, Step, gone, moved, name, names, pinned, put, row_names
 
 
 @dataclass(frozen=True)
 class Collector:
-    """Condemns, deletes and clears orphans for ever, with a grace of zero; all of them are alike"""
+    """Releases, condemns, deletes and clears orphans for ever, with a grace of zero; all of them are alike"""
 
     slots: int = 0
 
@@ -23,6 +24,12 @@ class Collector:
         for o, row in enumerate(catalog.rows):
             if row is not None:
                 yield from self._advance(scope, state, me, cat, o)
+        for version, is_now in enumerate(catalog.versions):
+            if is_now in ("retired", "swept") and catalog.held[version]:
+                if scope.rules.release_retired:
+                    yield self._released(state, me, cat, version)
+                else:
+                    yield ("gc.look", me, version), moved(state, me, ("release", cat, version))
         if scope.rules.list_first:
             for o, inc in names(state.disk):
                 yield ("gc.list", me, o, inc), moved(state, me, ("listed", cat, o, inc))
@@ -30,20 +37,35 @@ class Collector:
             known = row_names(catalog) | pinned(catalog)
             yield ("gc.look", me), moved(state, me, ("looked", cat, known))
 
+    def _released(self, state: State, me: int, cat: int, version: int) -> Step:
+        """A retired version gives up one of its blobs; not journaled, since it follows from the retirement"""
+        catalog = state.catalogs[cat]
+        held = catalog.held[version]
+        after = catalog._replace(held=put(catalog.held, version, held & (held - 1)))
+        return ("gc.release", me, version), moved(state, me, ("idle", cat), cat, after)
+
+    def _release(self, scope: Scope, state: State, me: int, cat: int, version: int) -> Iterator[Step]:
+        """A mutant: it was retired when it was looked at"""
+        yield self._released(state, me, cat, version)
+
     def _advance(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
         row = catalog.rows[o]
         assert row is not None
+        due = ("condemned", "damaged") if scope.rules.collect_damaged else ("condemned",)
         if row[0] == "live" and unneeded(scope, catalog, o, unheld=scope.rules.condemn_unheld):
             after = catalog._replace(rows=put(catalog.rows, o, ("condemned", *row[1:])))
             yield ("gc.condemn", me, o), moved(state, me, ("idle", cat), cat, after)
-        elif row[0] == "condemned" and unneeded(scope, catalog, o, unpinned=scope.rules.intent_unpinned):
+        elif row[0] in due and unneeded(scope, catalog, o, unpinned=scope.rules.intent_unpinned):
             if scope.rules.one_transaction:
                 yield self._intend(scope, state, me, cat, o)
             else:
                 yield ("gc.look", me, o), moved(state, me, ("due", cat, o))
         elif row[0] == "deleting":
-            yield ("gc.resume", me, o), moved(state, me, ("trash", cat, o, row[1]))
+            then = ("trash", cat, o, row[1])
+            resumed = moved(state, me, then)
+            exports = scope.journal and scope.rules.resume_exports
+            yield ("gc.resume", me, o), publish(scope, resumed, me, cat) if exports else resumed
 
     def _intend(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Step:
         """2: a version whose manifest goes cannot come back; its row stays, as a memory"""
@@ -54,7 +76,9 @@ class Collector:
             for v, is_now in enumerate(catalog.versions)
         )
         after = catalog._replace(rows=put(catalog.rows, o, ("deleting", inc, base)), versions=versions)
-        return ("gc.intent", me, o), moved(state, me, ("trash", cat, o, inc), cat, after)
+        then = ("trash", cat, o, inc)
+        named = record(scope, state, me, cat, after, ("intent", ((o, inc, base),)), then)
+        return ("gc.intent", me, o), named if scope.rules.intent_exported else moved(named, me, then)
 
     def _due(self, scope: Scope, state: State, me: int, cat: int, o: int) -> Iterator[Step]:
         """A mutant: it looked before, and now writes"""
@@ -80,8 +104,12 @@ class Collector:
         """5: the catalog is asked after the listing"""
         catalog = state.catalogs[cat]
         known = row_names(catalog) | (pinned(catalog) if scope.rules.orphans_unpinned else 0)
-        local = ("idle", cat) if known & name(o, inc) else ("stray", cat, o, inc)
-        yield ("gc.orphans", me, o, inc), moved(state, me, local)
+        if known & name(o, inc):
+            yield ("gc.orphans", me, o, inc), moved(state, me, ("idle", cat))
+            return
+        then = ("stray", cat, o, inc)
+        intended = record(scope, state, me, cat, catalog, ("strays", ((o, inc, -1),)), then)
+        yield ("gc.orphans", me, o, inc), intended if scope.rules.strays_intended else moved(state, me, then)
 
     def _looked(self, scope: Scope, state: State, me: int, cat: int, known: int) -> Iterator[Step]:
         """A mutant: the catalog was asked before the listing"""
@@ -93,10 +121,14 @@ class Collector:
 
 
 def unneeded(scope: Scope, catalog: Catalog, o: int, *, unheld: bool = True, unpinned: bool = True) -> bool:
-    """No version and no active pin keeps an object"""
+    """No version, no active pin, and no row in any state that is based on it, keeps an object"""
     row = catalog.rows[o]
     assert row is not None
-    if unpinned and pinned(catalog) & name(o, row[1]):
+    wanted = (name(1, 0) - 1) * name(o, 0) if scope.rules.pins_by_digest else name(o, row[1])
+    if unpinned and pinned(catalog) & wanted:
+        return False
+    rows = [one for one in catalog.rows if one is not None and (one[0] == "live" or scope.rules.base_of_any)]
+    if any(one[2] == o for one in rows):
         return False
     if not unheld:
         return True

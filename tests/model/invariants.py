@@ -1,25 +1,38 @@
 """What must hold at every moment, and what must still be possible from it"""
 
 from functools import cache
+from typing import Any
 
+from tests.model.catalogs import chains, empty, follow, history
 from tests.model.collectors import Collector
+from tests.model.damage import Verifier, parts
+from tests.model.journal import knows, replay
 from tests.model.savers import Saver
-from tests.model.versions import Janitor, Reader
-from tests.model.world import ENDED, PRESENT, Catalog, Scope, State, name
+from tests.model.versions import Reader
+from tests.model.world import ENDED, PRESENT, Catalog, Scope, State, hurt, marks, name, told
+
+
+def _settled(state: State) -> Catalog | None:
+    """The catalog, when there is one and it knows what was exported: nobody begins anything on another"""
+    return state.current if knows(state, state.ident[0]) else None
 
 
 def readable(scope: Scope, state: State) -> str | None:
     """R2, R7: every object of an active version is there, under the incarnation its row names"""
-    for version, is_now in enumerate(state.catalogs[0].versions):
-        if is_now == "active" and (problem := _missing(scope, state, state.catalogs[0], version)):
+    catalog = _settled(state)
+    for version, is_now in enumerate(catalog.versions if catalog else ()):
+        if is_now == "active" and (problem := _missing(scope, state, catalog, version)):
             return f"R2: version {version} is active, and {problem}"
     return None
 
 
 def _missing(scope: Scope, state: State, catalog: Catalog, version: int) -> str | None:
-    for o in scope.versions[version].objects:
+    for o in parts(scope, catalog, version):
         row = catalog.rows[o]
-        if row is None or row[0] != "live":
+        if row is not None and row[0] == "damaged" and state.promised & hurt(version):
+            continue
+        based = o not in scope.versions[version].objects
+        if row is None or row[0] not in (PRESENT if based else ("live",)):
             return f"the row of its object {o} is {row}"
         if not state.disk & name(o, row[1]):
             return f"incarnation {row[1]} of its object {o} does not exist"
@@ -28,29 +41,62 @@ def _missing(scope: Scope, state: State, catalog: Catalog, version: int) -> str 
 
 def unreachable(scope: Scope, state: State) -> str | None:
     """R7: nothing that counts as present has a name whose delete may still arrive"""
-    for catalog in state.catalogs:
-        for o, row in enumerate(catalog.rows):
-            if row is not None and row[0] in PRESENT and state.doomed & name(o, row[1]):
-                return f"R7: object {o} counts as present under incarnation {row[1]}, which has a delete under way"
+    catalog = _settled(state)
+    for o, row in enumerate(catalog.rows if catalog else ()):
+        if row is not None and row[0] in PRESENT and state.doomed & name(o, row[1]):
+            return f"R7: object {o} counts as present under incarnation {row[1]}, which has a delete under way"
+        if row is not None and row[0] in PRESENT and not state.disk & name(o, row[1]):
+            return f"R7: object {o} counts as present under incarnation {row[1]}, which does not exist"
     return None
 
 
 def kept(scope: Scope, state: State) -> str | None:
     """What was acknowledged and not retired is there; R1: so is what has an alias or a person's pin"""
-    catalog = state.catalogs[0]
-    for version, is_now in enumerate(catalog.versions):
+    catalog = _settled(state)
+    for version, is_now in enumerate(catalog.versions if catalog else ()):
         if is_now != "active" and state.promised >> version & 1:
             return f"version {version} was acknowledged, and is {is_now}"
+        if state.promised & marks(version) and not catalog.marked >> version & 1:
+            return f"the mark of version {version} was acknowledged, and is gone"
         if is_now != "active" and catalog.marked >> version & 1:
             return f"R1: version {version} is marked, and is {is_now}"
     return None
+
+
+def recoverable(scope: Scope, state: State) -> str | None:
+    """Should the catalog be lost at this moment, the store's journal gives back all that was promised"""
+    if not scope.journal:
+        return None
+    return _recoverable(scope, state.ident, state.files, state.disk, state.doomed, state.promised)
+
+
+@cache
+def _recoverable(scope: Scope, ident: Any, files: Any, disk: int, doomed: int, promised: int) -> str | None:
+    problem = None
+    state = State((), disk, doomed, told(promised), (), files=files)
+    last = follow(scope, state, next(one for one in ident if one == 0 or files[one]))
+    for own in chains(scope, state, last) if last is not None else ():
+        for entries in history(scope, state, own):
+            catalog = replay(scope, empty(scope), entries)
+            made = state._replace(catalogs=(catalog,), files=(frozenset(),))
+            problem = readable(scope, made) or unreachable(scope, made) or kept(scope, made)
+            if problem is None:
+                return None
+    return problem and f"Rebuilt from what was exported, {problem}"
 
 
 def undisturbed(scope: Scope, state: State) -> str | None:
     """Nobody whose lease is active loses what it pinned or held"""
     for me, process in enumerate(scope.processes):
         at, cat, *rest = state.procs[me]
-        catalog = state.catalogs[cat]
+        catalog = _settled(state)
+        if (
+            cat != state.ident[0]
+            or catalog is None
+            or state.era
+            or any(isinstance(one, Verifier) for one in scope.processes)
+        ):
+            continue
         if isinstance(process, Saver) and at == "lost" and catalog.leases[scope.slots[me] + rest[0]] != ENDED:
             return f"A: saver {me} has an active lease and lost what it had pinned"
         if isinstance(process, Reader) and at == "read" and catalog.leases[scope.slots[me]] != ENDED:
@@ -63,9 +109,9 @@ def undisturbed(scope: Scope, state: State) -> str | None:
 def collectable(scope: Scope, state: State) -> str | None:
     """When everybody has gone, a collector can still remove all that no version needs"""
     alone = _alone(scope)
-    if alone is None:
+    if alone is None or (catalog := _settled(state)) is None:
         return None
-    catalog = state.catalogs[0]._replace(leases=(ENDED,) * scope.leases)
+    catalog = catalog._replace(leases=(ENDED,) * scope.leases, journal=())
     procs = tuple(process.start() for process in alone.processes)
     if _ends_clean(alone, State((catalog,), state.disk, 0, 0, procs)):
         return None
@@ -76,8 +122,7 @@ def collectable(scope: Scope, state: State) -> str | None:
 def _alone(scope: Scope) -> Scope | None:
     if not any(isinstance(process, Collector) for process in scope.processes):
         return None
-    # it releases what is retired, too; retiring more is not its business
-    return Scope("alone", scope.versions, (Collector(), Janitor(retires=False)), scope.rules)
+    return Scope("alone", scope.versions, (Collector(),), scope.rules)
 
 
 @cache
@@ -96,9 +141,9 @@ def _ends_clean(scope: Scope, start: State) -> bool:
 
 def _clean(scope: Scope, state: State) -> bool:
     catalog = state.catalogs[0]
-    needed = {o for v, needs in enumerate(scope.versions) if catalog.versions[v] == "active" for o in needs.objects}
+    needed = {o for v, is_now in enumerate(catalog.versions) if is_now == "active" for o in parts(scope, catalog, v)}
     rows = {o: row for o, row in enumerate(catalog.rows) if row is not None}
-    return rows.keys() <= needed and state.disk == sum(name(o, row[1]) for o, row in rows.items())
+    return rows.keys() <= needed and state.disk & ~sum(name(o, row[1]) for o, row in rows.items()) == 0
 
 
-ALWAYS = (readable, unreachable, kept, undisturbed, collectable)
+ALWAYS = (readable, unreachable, kept, recoverable, undisturbed, collectable)

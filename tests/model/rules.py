@@ -19,6 +19,7 @@ class Rules:
     # collecting
     condemn_unheld: bool = True  # 1: no version needs it
     intent_unpinned: bool = True  # 2: condemned and still no active pin
+    pins_by_digest: bool = True  # 2: no active pin on the digest, whichever incarnation it names
     one_transaction: bool = True  # 2: looks and writes at once (READ COMMITTED without the lock does not)
     drop_exact: bool = True  # 4: WHERE state='deleting' AND inc=?
     list_first: bool = True  # 5: the listing is older than the look into the catalog
@@ -33,3 +34,30 @@ class Rules:
     manifest_of_active: bool = (
         True  # the manifest of an active version is needed, though no row of version_blob says so
     )
+    # the journal
+    export_own: bool = True  # E exports its own record, or learns that the catalog lost it
+    intent_exported: bool = True  # 2: all records up to the intent are exported before anything physical
+    resume_exports: bool = True  # 2: whoever resumes a deletion exports first, too
+    save_confirms: bool = True  # F: the catalog id is read again after the export
+    intent_confirms: bool = True  # 2: and before anything physical, too
+    confirm_known: bool = True  # F: and so is whether the catalog knows what is exported
+    strays_intended: bool = True  # 5: orphans are named in an intent that is exported before they go
+    # a catalog that is made anew
+    identity_first: bool = True  # the new catalog id is written before the listing
+    gapless: bool = True  # records count as far as none before them is missing
+    head_named: bool = (
+        True  # the first record of a rebuilt catalog says how far it went in the journal it was made from
+    )
+    rebuild_follows: bool = True  # a rebuild goes on from what another made of the same catalog meanwhile
+    rebuild_confirms: bool = True  # and reads the catalog id again after its listing
+    # a catalog that was restored
+    replay_ends_leases: bool = True  # it goes forward to what was exported, and nobody's lease lives on in it
+    commit_pinned: bool = True  # D: what was uploaded is still pinned
+    # damage, and blobs based on others
+    damage_exported: bool = True  # the record is exported before the bytes are moved aside
+    collect_damaged: bool = True  # a damaged row that no version needs is collected like a condemned one
+    intent_is_final: bool = True  # rebuild: after an intent nothing earlier of the digest comes back
+    base_of_any: bool = True  # 1, 2: no row in any state is based on it
+    delta_needs_base: bool = True  # A, D, undo: what is based on a damaged or absent object counts as absent
+    repack_depth: bool = True  # repack: the base is raw, and no row is based on the target
+    repack_base_here: bool = True  # repack: the base is live or condemned, and live from now on

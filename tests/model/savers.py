@@ -3,21 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.model.journal import knows, record, turn
 from tests.model.world import (
     ENDED,
-    PRESENT,
     Catalog,
     Local,
     Scope,
     State,
     Step,
     gone,
+    hurt,
+    hurt_untold,
     mask,
     moved,
     name,
     offered,
+    present,
     put,
-    turn,
 )
 
 
@@ -47,7 +49,10 @@ class Saver:
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
         """A: a new lease"""
-        catalog = state.catalogs[cat]
+        cat = state.ident[0]
+        catalog = state.current
+        if catalog is None or not knows(state, cat):
+            return
         blobs = scope.versions[self.version].blobs
         if not scope.rules.pin_first and left != ENDED:
             uploads, _ = self._grant(scope, catalog, me, attempt, blobs)
@@ -76,9 +81,8 @@ class Saver:
     ) -> tuple[int, int]:
         uploads = pins = 0
         for o in objects:
-            row = catalog.rows[o]
-            if row is not None and row[0] in PRESENT:
-                pins |= name(o, row[1]) if scope.rules.pin_adopted else 0
+            if present(scope, catalog, o):
+                pins |= name(o, catalog.rows[o][1]) if scope.rules.pin_adopted else 0
             else:
                 uploads |= 1 << o
                 pins |= name(o, scope.inc(me, attempt))
@@ -134,13 +138,23 @@ class Saver:
         if after is None:
             yield self._lose(state, me, cat, attempt, uploads)
             return
-        losers = mask(o for o in bits(uploads) if after.rows[o][1] != scope.inc(me, attempt))
-        local = ("drop" if losers else "done", cat, attempt, losers, 0)
-        promised = state.promised | 1 << self.version | offered(self.version)
-        committed = moved(state, me, local, cat, after)._replace(promised=promised)
-        yield ("save.commit", me), committed
+        yield ("save.commit", me), self._committed(scope, state, me, cat, attempt, uploads, after)
         if self.unknown:
             yield ("save.commit", me, "?"), moved(state, me, ("doubt", cat, attempt, uploads, 0))
+
+    def _committed(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, after: Catalog
+    ) -> State:
+        inc = scope.inc(me, attempt)
+        named = tuple((o, *after.rows[o][1:]) for o in scope.versions[self.version].objects)
+        then = ("ack", cat) if scope.journal else ("done", cat)
+        state = record(scope, state, me, cat, after, ("save", (self.version, named)), then)
+        losers = uploaded(uploads, inc) & ~sum(name(o, was) for o, was, _ in named)
+        if losers:
+            state = moved(state, me, ("drop", cat, losers, state.procs[me]))
+        whole = hurt(self.version) if cat == state.ident[0] else 0
+        state = state._replace(promised=(state.promised | offered(me)) & ~whole)
+        return state if scope.journal else acknowledged(state, me, self.version)
 
     def _doubt(
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
@@ -150,27 +164,20 @@ class Saver:
         lease, inc = scope.slots[me] + attempt, scope.inc(me, attempt)
         after = commit(scope, catalog, self.version, lease, inc, uploads)
         if after is not None:
-            promised = state.promised | offered(self.version)
-            known = moved(state, me, ("known", cat, attempt, uploads, 0), cat, after)
-            yield ("save.commit", me, "late"), known._replace(promised=promised)
+            yield ("save.commit", me, "late"), self._committed(scope, state, me, cat, attempt, uploads, after)
         ended = catalog._replace(leases=put(catalog.leases, lease, ENDED))
         if scope.rules.settle_by_reaping:
             yield ("save.settle", me), moved(state, me, ("lost", cat, attempt, uploads, 0), cat, ended)
         elif uploaded(uploads, inc) & state.disk:
             yield ("save.clear", me), gone(state, uploaded(uploads, inc))
 
-    def _known(
-        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
-    ) -> Iterator[Step]:
-        """D took place, as its txid tells"""
-        yield ("save.settle", me), acknowledged(moved(state, me, ("done", cat, attempt, 0, 0)), self.version)
-
-    def _drop(
-        self, scope: Scope, state: State, me: int, cat: int, attempt: int, losers: int, left: int
-    ) -> Iterator[Step]:
+    def _drop(self, scope: Scope, state: State, me: int, cat: int, losers: int, then: Local) -> Iterator[Step]:
         """What lost to an adopted incarnation is dropped by its owner, after D is known"""
-        after = moved(state, me, ("done", cat, 0, 0, 0))
-        yield ("save.drop", me), gone(after, uploaded(losers, scope.inc(me, attempt)))
+        yield ("save.drop", me), gone(moved(state, me, then), losers)
+
+    def _ack(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
+        """F"""
+        yield ("save.acknowledge", me), acknowledged(moved(state, me, ("done", cat)), me, self.version)
 
     def _lose(self, state: State, me: int, cat: int, attempt: int, uploads: int) -> Step:
         return ("save.lost", me), moved(state, me, ("lost", cat, attempt, uploads, 0))
@@ -181,7 +188,7 @@ class Saver:
         """The lease is ended, if it was not; what only it named may be deleted; then once more from A"""
         catalog = state.catalogs[cat]
         ended = catalog._replace(leases=put(catalog.leases, scope.slots[me] + attempt, ENDED))
-        again = ("start", cat, attempt + 1, 0, 0) if attempt + 1 < self.attempts else ("done", cat, 0, 0, 0)
+        again = ("start", cat, attempt + 1, 0, 0) if attempt + 1 < self.attempts else ("done", cat)
         after = moved(state, me, again, cat, ended)
         yield ("save.restart", me), after
         ours = uploaded(uploads, scope.inc(me, attempt))
@@ -189,9 +196,10 @@ class Saver:
             yield ("save.clear", me), gone(after, ours)
 
 
-def acknowledged(state: State, version: int) -> State:
-    """F: a promise, unless the version was retired since D"""
-    return state._replace(promised=state.promised | 1 << version) if state.promised & offered(version) else state
+def acknowledged(state: State, me: int, version: int) -> State:
+    """A promise, unless the version was retired since it was committed"""
+    promised = state.promised & ~hurt_untold(version)
+    return state._replace(promised=promised | 1 << version) if state.promised & offered(me) else state
 
 
 def bits(objects: int) -> Iterator[int]:
@@ -208,11 +216,13 @@ def commit(scope: Scope, catalog: Catalog, version: int, lease: int, inc: int, u
     """Transaction D; None when it cannot be: the lease has ended, or what was to be adopted is gone"""
     if catalog.leases[lease] == ENDED and scope.rules.fence:
         return None
+    if scope.rules.commit_pinned and scope.rules.fence and uploaded(uploads, inc) & ~catalog.leases[lease]:
+        return None
     needs = scope.versions[version]
     rows = list(catalog.rows)
     for o in needs.objects:
         row = rows[o]
-        if row is not None and (row[0] in PRESENT or (row[0] == "deleting" and not scope.rules.deleting_is_absent)):
+        if present(scope, catalog, o) or (row and row[0] == "deleting" and not scope.rules.deleting_is_absent):
             rows[o] = ("live", row[1], row[2])
         elif uploads >> o & 1:
             rows[o] = ("live", inc, -1)

@@ -6,7 +6,24 @@ import pytest
 
 from tests.model.explore import explore
 from tests.model.rules import Rules
-from tests.model.scopes import CORE, HALF, KEEP, RETIRE, UNKNOWN
+from tests.model.scopes import (
+    CORE,
+    CYCLE,
+    DAMAGE,
+    DAMAGE_LARGE,
+    DAMAGE_REBUILD,
+    HALF,
+    KEEP,
+    LATECOMER,
+    REBUILD,
+    REPACK,
+    REPACK_DAMAGE,
+    RESTORE,
+    RESUME,
+    RETIRE,
+    TWICE,
+    UNKNOWN,
+)
 
 # what is left out, where it shows, and how long the shortest way into trouble is
 MUTANTS = [
@@ -31,10 +48,37 @@ MUTANTS = [
     (HALF, "undo_sets_live", 4),
     (KEEP, "hold_active", 4),
     (RETIRE, "manifest_of_active", 1),
+    (RESUME, "intent_exported", 5),
+    (RESUME, "resume_exports", 6),
+    (REBUILD, "save_confirms", 11),
+    (REBUILD, "intent_confirms", 13),
+    (REBUILD, "strays_intended", 22),
+    (REPACK_REBUILD, "strays_intended", 6),
+    (RESTORE, "strays_intended", 10),
+    (NOTES, "save_confirms", 9),
+    (REBUILD, "identity_first", 11),
+    (REBUILD, "gapless", 5),
+    (LATECOMER, "head_named", 15),
+    (TWICE, "rebuild_follows", 14),
+    (TWICE, "rebuild_confirms", 17),
+    (RESTORE, "export_own", 9),
+    (RESTORE, "confirm_known", 16),
+    (RESTORE, "replay_ends_leases", 14),
+    (RESTORE, "commit_pinned", 12),
+    (DAMAGE_REBUILD, "damage_exported", 2),
+    (DAMAGE, "collect_damaged", 2),
+    (DAMAGE_LARGE, "intent_is_final", 14),
+    (REPACK_DAMAGE, "base_of_any", 8),
+    (REPACK_DAMAGE, "delta_needs_base", 7),
+    (REPACK, "pins_by_digest", 10),
+    (CYCLE, "repack_depth", 8),
+    (REPACK_DAMAGE, "repack_base_here", 4),
 ]
 
 
-@pytest.mark.parametrize(("scope", "rule", "length"), MUTANTS, ids=[rule for _, rule, _ in MUTANTS])
+@pytest.mark.parametrize(
+    ("scope", "rule", "length"), MUTANTS, ids=[f"{rule}-{scope.name}" for scope, rule, _ in MUTANTS]
+)
 def test_a_rule_left_out_gives_a_counterexample(scope, rule, length):
     mutant = replace(scope, rules=replace(Rules(), **{rule: False}))
     report = explore(mutant.starts(), mutant.steps, mutant.check)

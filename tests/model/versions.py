@@ -3,70 +3,63 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.model.journal import record, turn
+from tests.model.savers import acknowledged
 from tests.model.world import (
     ENDED,
-    PRESENT,
     Catalog,
     Local,
     Scope,
     State,
     Step,
     hold,
+    hurt,
+    marks,
     mask,
     moved,
     offered,
     pinned,
+    present,
     put,
-    turn,
 )
+
+FOREVER = -1
 
 
 @dataclass(frozen=True)
 class Janitor:
-    """Retires versions, and lets retired ones give up their blobs, one at a time; any number of times"""
+    """Retires versions, one at a time"""
 
-    retires: bool = True
+    times: int = FOREVER
     slots: int = 0
 
     def start(self) -> Local:
-        return ("idle", 0)
+        return ("idle", 0, self.times)
 
     def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
         return turn(self, scope, state, me)
 
-    def _idle(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
+    def _idle(self, scope: Scope, state: State, me: int, cat: int, left: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
+        assert catalog is not None
         for version, is_now in enumerate(catalog.versions):
-            if self.retires and is_now == "active" and _may_go(catalog, version):
+            if left and is_now == "active" and _may_go(catalog, version):
                 if scope.rules.retire_evaluates:
-                    yield self._retired(state, me, cat, version)
+                    yield self._retired(scope, state, me, cat, left, version)
                 else:
-                    yield ("gc.plan", me, version), moved(state, me, ("retire", cat, version))
-            if is_now in ("retired", "swept") and catalog.held[version]:
-                if scope.rules.release_retired:
-                    yield self._released(state, me, cat, version)
-                else:
-                    yield ("gc.plan", me, version), moved(state, me, ("release", cat, version))
+                    yield ("gc.plan", me, version), moved(state, me, ("retire", cat, left, version))
 
-    def _retire(self, scope: Scope, state: State, me: int, cat: int, version: int) -> Iterator[Step]:
+    def _retire(self, scope: Scope, state: State, me: int, cat: int, left: int, version: int) -> Iterator[Step]:
         """A mutant: what was planned is done without another look"""
-        yield self._retired(state, me, cat, version)
+        yield self._retired(scope, state, me, cat, left, version)
 
-    def _release(self, scope: Scope, state: State, me: int, cat: int, version: int) -> Iterator[Step]:
-        """A mutant: it was retired when it was looked at"""
-        yield self._released(state, me, cat, version)
-
-    def _retired(self, state: State, me: int, cat: int, version: int) -> Step:
+    def _retired(self, scope: Scope, state: State, me: int, cat: int, left: int, version: int) -> Step:
         catalog = state.catalogs[cat]
         after = catalog._replace(versions=put(catalog.versions, version, "retired"))
-        promised = state.promised & ~(1 << version | offered(version))
-        return ("gc.retire", me, version), moved(state, me, ("idle", cat), cat, after)._replace(promised=promised)
-
-    def _released(self, state: State, me: int, cat: int, version: int) -> Step:
-        catalog = state.catalogs[cat]
-        held = catalog.held[version]
-        after = catalog._replace(held=put(catalog.held, version, held & (held - 1)))
-        return ("gc.release", me, version), moved(state, me, ("idle", cat), cat, after)
+        then = ("idle", cat, left - (left != FOREVER))
+        promised = state.promised & ~(1 << version | scope.makers(version))
+        retired = record(scope, state, me, cat, after, ("retire", (version,)), then)
+        return ("gc.retire", me, version), retired._replace(promised=promised)
 
 
 def _may_go(catalog: Catalog, version: int) -> bool:
@@ -76,25 +69,33 @@ def _may_go(catalog: Catalog, version: int) -> bool:
 
 @dataclass(frozen=True)
 class Undoer:
-    """Brings retired versions back, any number of times; it has read their manifests before, which never change"""
+    """Brings a retired version back; it has read its manifest before, which never changes"""
 
+    version: int = 0
+    times: int = FOREVER
     slots: int = 0
 
     def start(self) -> Local:
-        return ("idle", 0)
+        return ("idle", 0, self.times)
 
     def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
         return turn(self, scope, state, me)
 
-    def _idle(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
-        for version, is_now in enumerate(state.catalogs[cat].versions):
-            after = undo(scope, state.catalogs[cat], version)
-            if is_now in ("retired", "swept") and after is not None:
-                promised = state.promised | 1 << version | offered(version)
-                yield (
-                    ("undo.commit", me, version),
-                    moved(state, me, ("idle", cat), cat, after)._replace(promised=promised),
-                )
+    def _idle(self, scope: Scope, state: State, me: int, cat: int, left: int) -> Iterator[Step]:
+        catalog = state.catalogs[cat]
+        assert catalog is not None
+        after = undo(scope, catalog, self.version)
+        if not left or catalog.versions[self.version] not in ("retired", "swept") or after is None:
+            return
+        named = tuple((o, *after.rows[o][1:]) for o in scope.versions[self.version].objects)
+        again = ("idle", cat, left - (left != FOREVER))
+        then = ("ack", cat, again) if scope.journal else again
+        done = record(scope, state, me, cat, after, ("save", (self.version, named)), then)
+        done = done._replace(promised=(done.promised | offered(me)) & ~hurt(self.version))
+        yield ("undo.commit", me), done if scope.journal else acknowledged(done, me, self.version)
+
+    def _ack(self, scope: Scope, state: State, me: int, cat: int, then: Local) -> Iterator[Step]:
+        yield ("undo.acknowledge", me), acknowledged(moved(state, me, then), me, self.version)
 
 
 def undo(scope: Scope, catalog: Catalog, version: int) -> Catalog | None:
@@ -106,7 +107,7 @@ def undo(scope: Scope, catalog: Catalog, version: int) -> Catalog | None:
     rows = list(catalog.rows)
     for o in needs.objects:
         row = rows[o]
-        if row is None or (o in checked and row[0] not in PRESENT):
+        if row is None or (o in checked and not present(scope, catalog, o)):
             return None
         if row[0] == "condemned" and scope.rules.undo_sets_live:
             rows[o] = ("live", *row[1:])
@@ -119,20 +120,32 @@ class Owner:
     """Marks a version, by an alias or a pin, and takes the mark away"""
 
     version: int
+    times: int = FOREVER
     slots: int = 0
 
     def start(self) -> Local:
-        return ("idle", 0)
+        return ("idle", 0, self.times)
 
     def steps(self, scope: Scope, state: State, me: int) -> Iterator[Step]:
         return turn(self, scope, state, me)
 
-    def _idle(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
+    def _idle(self, scope: Scope, state: State, me: int, cat: int, left: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
+        assert catalog is not None
         bit = 1 << self.version
-        if catalog.versions[self.version] == "active" or catalog.marked & bit:
+        if left and (catalog.versions[self.version] == "active" or catalog.marked & bit):
             after = catalog._replace(marked=catalog.marked ^ bit)
-            yield ("alias.commit", me), moved(state, me, ("idle", cat), cat, after)
+            again = ("idle", cat, left - (left != FOREVER))
+            then = ("ack", cat, again) if scope.journal else again
+            # it is the only one who marks this version, so what it acknowledges last is what holds
+            marked = record(scope, state, me, cat, after, ("mark", (self.version, after.marked & bit)), then)
+            yield ("alias.commit", me), marked._replace(promised=marked.promised & ~marks(self.version))
+
+    def _ack(self, scope: Scope, state: State, me: int, cat: int, then: Local) -> Iterator[Step]:
+        catalog = state.catalogs[cat]
+        marked = marks(self.version) if catalog.marked >> self.version & 1 else 0
+        after = moved(state, me, then)
+        yield ("alias.acknowledge", me), after._replace(promised=after.promised | marked)
 
 
 @dataclass(frozen=True)

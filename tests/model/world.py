@@ -15,16 +15,21 @@ ENDED = -1
 PRESENT = ("live", "condemned")
 Row = tuple[str, int, int]
 Local = tuple[Any, ...]
+Entry = tuple[Any, ...]
 Step = tuple[tuple[Any, ...], "State"]
 _HOLD = 64
 _OFFERED = 8
+_MARKS = 16
+_HURT = 24
+_TOLD = 32
 
 
 class Catalog(NamedTuple):
     """Rows of one catalog
 
     rows: of each object None or (state, incarnation, base); held: of each version its version_blob, a mask of objects;
-    leases: ENDED, or a mask of pinned names and held versions; marked: versions with an alias or a person's pin.
+    leases: ENDED, or a mask of pinned names and held versions; marked: versions with an alias or a person's pin;
+    journal: entries, their serial is their place.
     """
 
     rows: tuple[Row | None, ...]
@@ -32,20 +37,32 @@ class Catalog(NamedTuple):
     versions: tuple[str, ...]
     leases: tuple[int, ...]
     marked: int = 0
+    journal: tuple[Entry, ...] = ()
 
 
 class State(NamedTuple):
     """One moment
 
     disk: names that exist; doomed: names whose delete was sent and may arrive once more; promised: versions that were
-    acknowledged and not retired since, and, shifted, those that may be acknowledged yet.
+    acknowledged and not retired since, and, shifted, processes that may acknowledge one yet; ident: what artstore.json
+    says, the catalog's number and those before it; files: of each catalog the records that were exported; era: how
+    often a backup was put back; spare: that backup.
     """
 
-    catalogs: tuple[Catalog, ...]
+    catalogs: tuple[Catalog | None, ...]
     disk: int
     doomed: int
     promised: int
     procs: tuple[Local, ...]
+    ident: tuple[int, ...] = (0,)
+    files: tuple[frozenset[tuple[int, Entry]], ...] = (frozenset(),)
+    era: int = 0
+    spare: Catalog | None = None
+
+    @property
+    def current(self) -> Catalog | None:
+        """The catalog that the store names; None while it is being made"""
+        return self.catalogs[self.ident[0]]
 
 
 class Process(Protocol):
@@ -84,6 +101,9 @@ class Scope:
     rules: Rules = field(default_factory=Rules)
     garbage: tuple[int, ...] = ()
     saved: tuple[int, ...] = ()
+    journal: bool = False
+    rebuilds: int = 0
+    backups: bool = False
     invariants: tuple[Callable[["Scope", State], str | None], ...] = ()
     slots: tuple[int, ...] = field(init=False)
     twins: tuple[int, ...] = field(init=False)
@@ -98,6 +118,10 @@ class Scope:
         if self.leases >= INCS:
             raise ValueError("More incarnations than a name has room for")
 
+    def makers(self, version: int) -> int:
+        """The bits, in `promised`, of those who may acknowledge a version"""
+        return sum(offered(me) for me, one in enumerate(self.processes) if getattr(one, "version", None) == version)
+
     @property
     def leases(self) -> int:
         return sum(process.slots for process in self.processes)
@@ -110,23 +134,36 @@ class Scope:
 
     def starts(self) -> Iterable[State]:
         """The worlds it begins with"""
-        yield self._start((), ())
-        if self.garbage:
-            yield self._start(self.garbage, ())
+        if not self.journal:
+            yield self._start((), ())
+            if self.garbage:
+                yield self._start(self.garbage, ())
         if self.saved:
             yield self._start(self.garbage, self.saved)
 
     def _start(self, garbage: tuple[int, ...], saved: tuple[int, ...]) -> State:
         there = {*garbage, *(o for version in saved for o in self.versions[version].objects)}
         objects = 1 + max(o for version in self.versions for o in version.objects)
+        entries = tuple(
+            (
+                (-1, 0, at),
+                "save",
+                (v, tuple((o, 0, -1) for o in self.versions[v].objects)),
+                (-1, 0, at - 1) if at else None,
+            )
+            for at, v in enumerate(saved)
+        )
         catalog = Catalog(
             rows=tuple(("live", 0, -1) if o in there else None for o in range(objects)),
             held=tuple(mask(needs.blobs) if v in saved else 0 for v, needs in enumerate(self.versions)),
             versions=tuple("active" if v in saved else "none" for v in range(len(self.versions))),
             leases=(ENDED,) * self.leases,
+            journal=entries if self.journal else (),
         )
+        none = (None,) * self.rebuilds
+        files = (frozenset(enumerate(catalog.journal)), *(frozenset() for _ in none))
         procs = tuple(process.start() for process in self.processes)
-        return State((catalog,), sum(name(o, 0) for o in there), 0, mask(saved), procs)
+        return State((catalog, *none), sum(name(o, 0) for o in there), 0, mask(saved), procs, files=files)
 
     def steps(self, state: State) -> Iterator[Step]:
         """Everything that may happen next"""
@@ -134,7 +171,7 @@ class Scope:
             for label, after in process.steps(self, state, me):
                 yield label, self._sorted(after)
         for at, catalog in enumerate(state.catalogs):
-            for lease, pins in enumerate(catalog.leases):
+            for lease, pins in enumerate(catalog.leases if catalog is not None else ()):
                 if pins != ENDED:
                     ended = catalog._replace(leases=put(catalog.leases, lease, ENDED))
                     yield ("gc.reap", lease), state._replace(catalogs=put(state.catalogs, at, ended))
@@ -153,13 +190,6 @@ class Scope:
             if problem := invariant(self, state):
                 return problem
         return None
-
-
-def turn(process: Process, scope: Scope, state: State, me: int) -> Iterator[Step]:
-    """What a process may do, by the first word of its state; nothing when there is no such method"""
-    local = state.procs[me]
-    step = getattr(process, "_" + local[0], None)
-    return step(scope, state, me, *local[1:]) if step else iter(())
 
 
 def moved(state: State, me: int, local: Local, cat: int = 0, catalog: Catalog | None = None) -> State:
@@ -191,9 +221,38 @@ def hold(version: int) -> int:
     return 1 << (_HOLD + version)
 
 
-def offered(version: int) -> int:
-    """The bit, in `promised`, of a version that was committed and not retired since"""
-    return 1 << (_OFFERED + version)
+def offered(me: int) -> int:
+    """The bit, in `promised`, of a process that committed a version which was not retired since"""
+    return 1 << (_OFFERED + me)
+
+
+def hurt(version: int) -> int:
+    """The bit, in `promised`, of a version of which something was found damaged since it was last saved"""
+    return 1 << (_HURT + version)
+
+
+def told(promised: int) -> int:
+    """The same with those hurt of whom nobody was told yet that they are whole again"""
+    return promised | (promised >> _TOLD << _HURT)
+
+
+def hurt_untold(version: int) -> int:
+    """The bit, in `promised`, of a version that was hurt, until somebody is told that it is saved again"""
+    return 1 << (_TOLD + version)
+
+
+def present(scope: Scope, catalog: Catalog, o: int) -> bool:
+    """Whether an object is there to be adopted: live or condemned, and so is what it is based on"""
+    row = catalog.rows[o]
+    if row is None or row[0] not in PRESENT:
+        return False
+    base = catalog.rows[row[2]] if row[2] != -1 and scope.rules.delta_needs_base else row
+    return base is not None and base[0] in PRESENT
+
+
+def marks(version: int) -> int:
+    """The bit, in `promised`, of a version whose mark was acknowledged"""
+    return 1 << (_MARKS + version)
 
 
 def mask(numbers: Iterable[int]) -> int:
