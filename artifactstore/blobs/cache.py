@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from artifactstore.blobs.base import BlobReader
@@ -16,6 +17,39 @@ from artifactstore.core.errors import NotFound, StoreError
 
 # Nothing else in the folder is ours to remove (R8).
 _OURS = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}(\.json)?(\.[0-9a-f]{8}\.part)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A file of a cache. used: microseconds since 1970 UTC; whole: not the part of a download that was cut off"""
+
+    name: str
+    nbytes: int
+    used: int
+    whole: bool
+
+
+def copies(folder: Path) -> list[Copy]:
+    """What a cache holds, the longest unused first; none where there is no cache"""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _OURS.fullmatch(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    facts = entry.stat(follow_symlinks=False)
+                    whole = not entry.name.endswith(".part")
+                    found.append(Copy(entry.name, facts.st_size, facts.st_mtime_ns // 1000, whole))
+    return sorted(found, key=lambda copy: (copy.used, copy.name))
+
+
+def clear(folder: Path) -> int:
+    """Remove what a cache holds, and nothing else that lies in its folder; the bytes freed"""
+    freed = 0
+    for copy in copies(folder):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / copy.name).unlink()
+            freed += copy.nbytes
+    return freed
 
 
 class CachedReader:
@@ -103,19 +137,13 @@ class CachedReader:
 
     def _evict(self, budget: int) -> int:
         """Remove the longest unused copies until the rest fits; return the size of the rest"""
-        found = []
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                if _OURS.fullmatch(entry.name):
-                    with contextlib.suppress(FileNotFoundError):
-                        facts = entry.stat(follow_symlinks=False)
-                        found.append((facts.st_mtime_ns, facts.st_size, entry.name))
-        total = sum(size for _, size, _ in found)
-        for _, size, name in sorted(found):
+        found = copies(self._folder)
+        total = sum(copy.nbytes for copy in found)
+        for copy in found:
             if total <= budget:
                 break
-            self._forget(name)
-            total -= size
+            self._forget(copy.name)
+            total -= copy.nbytes
         return total
 
     def _forget(self, name: str) -> None:

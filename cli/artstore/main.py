@@ -16,6 +16,7 @@ import artifactstore
 from artstore import (
     add,
     alias,
+    cache,
     catalog,
     checkout,
     diff,
@@ -109,6 +110,7 @@ for panel, name, command in _COMMANDS:
 app.add_typer(alias.app, name="alias", rich_help_panel=_DAILY)
 app.add_typer(export.import_app, name="import", rich_help_panel=_DAILY)
 app.add_typer(policy.app, name="policy", rich_help_panel=_DAILY)
+app.add_typer(cache.app, name="cache", rich_help_panel=_STORE)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=_STORE)
 
 
