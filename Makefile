@@ -7,7 +7,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test soak mutants check bench docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -20,6 +20,12 @@ demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and g
 
 test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.stamp-dev ## Break stores for a long time: 10,000 kills, every call failed, 3,000 power cuts
+	SOAK=1 $(PY) -m pytest tests/faults $(PYTEST_ARGS)
+
+mutants: $(VENV)/.stamp-dev ## Seed mistakes in the protocol and see each caught by a test
+	$(PY) -m tests.mutants
 
 check: $(VENV)/.stamp-dev ## Lint, check the format, the types and the floors
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,1 @@
+"""Seeded mistakes in the protocol and the collector, each with the test that must catch it"""
