@@ -21,11 +21,11 @@ _OURS = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}(\.json)?(\.[0-9a-f]{8}\.part)?")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A file of a cache. used: microseconds since 1970 UTC; whole: not the part of a download that was cut off"""
+    """A file of a cache. used_ns: nanoseconds since 1970 UTC; whole: not the part of a download that was cut off"""
 
     name: str
     nbytes: int
-    used: int
+    used_ns: int
     whole: bool
 
 
@@ -38,8 +38,8 @@ def copies(folder: Path) -> list[Copy]:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)
                     whole = not entry.name.endswith(".part")
-                    found.append(Copy(entry.name, facts.st_size, facts.st_mtime_ns // 1000, whole))
-    return sorted(found, key=lambda copy: (copy.used, copy.name))
+                    found.append(Copy(entry.name, facts.st_size, facts.st_mtime_ns, whole))
+    return sorted(found, key=lambda copy: (copy.used_ns, copy.name))
 
 
 def clear(folder: Path) -> int:
