@@ -96,6 +96,7 @@ CASES = {
     "taken > 5d": "m:1",
     "unused < 2d": "m:1",
     "loaded >= 5d": "m:2 q:1 s:1",
+    "unused <= 5d": "m:1 m:2 q:1 s:1",
     "license = MIT": "m:1",
     "license ~ Apache*": "m:2",
     "request_id = 'job 7'": "m:2",

@@ -103,7 +103,7 @@ def agree(catalog, world, asked):
     )
 
 
-WORLDS = (samples(), st.lists(ASKED, min_size=1, max_size=6, unique=True))
+WORLDS = (samples(), st.lists(ASKED, min_size=1, max_size=12, unique=True))
 QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
