@@ -5,11 +5,12 @@ import math
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifactstore.catalog.base import Best, Written
-from artifactstore.catalog.tables import blob, journal, lease, manifest, metric, tensor_summary, version
+from artifactstore.catalog.tables import blob, journal, lease, lease_pin, manifest, metric, tensor_summary, version
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, LeaseLost, NotFound, Unavailable
 from artifactstore.core.names import AliasName, ArtifactName
@@ -126,6 +127,15 @@ class TestBest:
             assert [one.metrics["loss"] for one in held] == ([best(finite)] if finite else [])
 
         holds()
+
+
+def test_a_commit_whose_pins_were_lost_never_happens(catalog):
+    draft = drafted(catalog, begin(catalog), manifest_of(b"1"))
+    gone = sa.delete(lease_pin).where(lease_pin.c.digest == Digest.of(b"1"))
+    catalog.database.write(lambda connection: connection.execute(gone))
+    with pytest.raises(LeaseLost):
+        catalog.saves.commit(draft)
+    assert rows(catalog, version) == []
 
 
 class TestHeal:

@@ -194,6 +194,16 @@ def test_damaged_bytes_nothing_needs_stay_in_quarantine_and_their_rows_go(any_st
     assert list(any_store.depot.blobs.keys("quarantine/")) == [f"quarantine/{place.key}"]
 
 
+def test_damaged_bytes_that_were_not_set_aside_are_before_the_row_goes(any_store, tmp_path):
+    fill(any_store, tmp_path / "m")
+    place = max(any_store.depot.catalog.blobs.all(versions=[any_store.resolve("m:1").id]), key=lambda one: one.size)
+    # what a verify that died between its record and the move leaves
+    any_store.depot.catalog.blobs.damage([place])
+    retired(any_store, 1)
+    collect.run(any_store.depot, ZERO)
+    assert list(any_store.depot.blobs.keys("quarantine/")) == [f"quarantine/{place.key}"]
+
+
 def test_the_work_of_a_collector_that_died_is_finished(store, tmp_path):
     fill(store, tmp_path / "m")
     retired(store, 1)
