@@ -115,7 +115,7 @@ class Replayer:
         entries = ahead[0]
         after = catalog._replace(leases=(ENDED,) * scope.leases) if scope.rules.replay_ends_leases else catalog
         after = replay(scope, after, entries[len(catalog.journal) :])._replace(journal=entries)
-        yield ("restore.replay", me), moved(state, me, ("idle", cat), cat, after)
+        yield ("catalog.replay", me), moved(state, me, ("idle", cat), cat, after)
 
 
 def empty(scope: Scope) -> Catalog:

@@ -108,8 +108,12 @@ class Collector:
             yield ("gc.orphans", me, o, inc), moved(state, me, ("idle", cat))
             return
         then = ("stray", cat, o, inc)
-        intended = record(scope, state, me, cat, catalog, ("strays", ((o, inc, -1),)), then)
-        yield ("gc.orphans", me, o, inc), intended if scope.rules.strays_intended else moved(state, me, then)
+        if scope.rules.strays_intended:
+            after = record(scope, state, me, cat, catalog, ("strays", ((o, inc, -1),)), then)
+        else:
+            after = moved(state, me, then)
+            after = publish(scope, after, me, cat) if scope.journal and scope.rules.strays_exported else after
+        yield ("gc.orphans", me, o, inc), after
 
     def _looked(self, scope: Scope, state: State, me: int, cat: int, known: int) -> Iterator[Step]:
         """A mutant: the catalog was asked before the listing"""

@@ -85,6 +85,28 @@ def _recoverable(scope: Scope, ident: Any, files: Any, disk: int, doomed: int, p
     return problem and f"Rebuilt from what was exported, {problem}"
 
 
+def replayable(scope: Scope, state: State) -> str | None:
+    """Every record replayed gives the catalog: whatever a transaction changed for good, it wrote down"""
+    catalog = _settled(state)
+    if not scope.journal or catalog is None:
+        return None
+    for entries in history(scope, state, list(catalog.journal)):
+        if _gist(replay(scope, empty(scope), entries)) == _gist(catalog):
+            return None
+    return f"{catalog} is not what its journal says"
+
+
+def _gist(catalog: Catalog) -> tuple[Any, ...]:
+    """What outlives a rebuild: no lease, no verdict that can be reached again, nothing that is going anyway"""
+    rows = tuple(
+        None if row is None or row[0] == "deleting" else ("live" if row[0] in PRESENT else row[0], *row[1:])
+        for row in catalog.rows
+    )
+    versions = tuple("retired" if is_now == "swept" else is_now for is_now in catalog.versions)
+    held = tuple(held if is_now == "active" else 0 for held, is_now in zip(catalog.held, versions, strict=True))
+    return rows, versions, held, catalog.marked
+
+
 def undisturbed(scope: Scope, state: State) -> str | None:
     """Nobody whose lease is active loses what it pinned or held"""
     for me, process in enumerate(scope.processes):
@@ -146,4 +168,4 @@ def _clean(scope: Scope, state: State) -> bool:
     return rows.keys() <= needed and state.disk & ~sum(name(o, row[1]) for o, row in rows.items()) == 0
 
 
-ALWAYS = (readable, unreachable, kept, recoverable, undisturbed, collectable)
+ALWAYS = (readable, unreachable, kept, recoverable, replayable, undisturbed, collectable)

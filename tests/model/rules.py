@@ -16,6 +16,7 @@ class Rules:
     deleting_is_absent: bool = True  # D: a deleting row is not adopted
     save_reactivates: bool = True  # D: a retired version that is saved again is active, and holds its blobs
     settle_by_reaping: bool = True  # D: an absent txid is believed only after its lease was ended
+    doubt_deletes_nothing: bool = True  # D: nor does its owner delete anything then, whatever it learns
     # collecting
     condemn_unheld: bool = True  # 1: no version needs it
     intent_unpinned: bool = True  # 2: condemned and still no active pin
@@ -41,6 +42,7 @@ class Rules:
     save_confirms: bool = True  # F: the catalog id is read again after the export
     intent_confirms: bool = True  # 2: and before anything physical, too
     confirm_known: bool = True  # F: and so is whether the catalog knows what is exported
+    strays_exported: bool = True  # 5: all records are exported, and the id read again, before an orphan goes
     strays_intended: bool = True  # 5: orphans are named in an intent that is exported before they go
     # a catalog that is made anew
     identity_first: bool = True  # the new catalog id is written before the listing

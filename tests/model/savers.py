@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.model.journal import knows, record, turn
+from tests.model.journal import knows, publish, record, turn
 from tests.model.world import (
     ENDED,
     Catalog,
@@ -148,7 +148,12 @@ class Saver:
         inc = scope.inc(me, attempt)
         named = tuple((o, *after.rows[o][1:]) for o in scope.versions[self.version].objects)
         then = ("ack", cat) if scope.journal else ("done", cat)
-        state = record(scope, state, me, cat, after, ("save", (self.version, named)), then)
+        before = state.catalogs[cat]
+        if scope.journal and before.versions[self.version] == "active" and before.rows == after.rows:
+            # nothing to write down; what is there must be exported all the same before anybody is told that it is saved
+            state = publish(scope, moved(state, me, then, cat, after), me, cat, after.journal[-1])
+        else:
+            state = record(scope, state, me, cat, after, ("save", (self.version, named)), then)
         losers = uploaded(uploads, inc) & ~sum(name(o, was) for o, was, _ in named)
         if losers:
             state = moved(state, me, ("drop", cat, losers, state.procs[me]))
@@ -164,12 +169,26 @@ class Saver:
         lease, inc = scope.slots[me] + attempt, scope.inc(me, attempt)
         after = commit(scope, catalog, self.version, lease, inc, uploads)
         if after is not None:
-            yield ("save.commit", me, "late"), self._committed(scope, state, me, cat, attempt, uploads, after)
+            done = self._committed(scope, state, me, cat, attempt, uploads, after)
+            unsure = ("unsure", cat, attempt, uploads, done.procs[me])
+            yield ("save.commit", me, "late"), done._replace(procs=put(done.procs, me, unsure))
         ended = catalog._replace(leases=put(catalog.leases, lease, ENDED))
         if scope.rules.settle_by_reaping:
-            yield ("save.settle", me), moved(state, me, ("lost", cat, attempt, uploads, 0), cat, ended)
+            left = 0 if scope.rules.doubt_deletes_nothing else uploads
+            yield ("save.settle", me), moved(state, me, ("lost", cat, attempt, left, 0), cat, ended)
         elif uploaded(uploads, inc) & state.disk:
             yield ("save.clear", me), gone(state, uploaded(uploads, inc))
+
+    def _unsure(
+        self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, then: Local
+    ) -> Iterator[Step]:
+        """D, whose COMMIT raised and took place: its txid tells, unless the catalog was replaced meanwhile"""
+        catalog = state.catalogs[cat]
+        if not scope.journal or any(entry[0][0] == me for entry in catalog.journal):
+            yield ("save.settle", me), moved(state, me, then)
+        else:
+            left = 0 if scope.rules.doubt_deletes_nothing else uploads
+            yield ("save.settle", me), moved(state, me, ("lost", cat, attempt, left, 0))
 
     def _drop(self, scope: Scope, state: State, me: int, cat: int, losers: int, then: Local) -> Iterator[Step]:
         """What lost to an adopted incarnation is dropped by its owner, after D is known"""

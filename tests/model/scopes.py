@@ -85,11 +85,14 @@ LATECOMER = Scope(
 REBUILD_LARGE = Scope(
     "rebuild-large",
     (_ONE, Version((1,)), Version((1,))),
-    (Saver(1, attempts=1), Saver(2, attempts=1), Collector(), Janitor(times=1), Rebuilder(1)),
+    (Saver(1, attempts=1), Saver(2, attempts=1), Collector(), Rebuilder(1)),
     rebuilds=1,
     **_BUILT,
 )
-
+# the same version is saved by two
+AGAIN = Scope(
+    "again", (_ONE, Version((1,))), (Saver(1, attempts=1), Saver(1, attempts=1), Rebuilder(1)), rebuilds=1, **_BUILT
+)
 # a backup of the catalog is put back while everybody goes on
 RESTORE = Scope(
     "restore",
@@ -103,6 +106,21 @@ RESTORE_RETIRE = Scope(
     "restore-retire",
     (_ONE, _ONE),
     (Saver(1, attempts=1), Collector(), Janitor(times=1), Backup(), Replayer()),
+    backups=True,
+    **_BUILT,
+)
+RESTORE_NOTES = Scope(
+    "restore-notes",
+    (_ONE,),
+    (Collector(), Janitor(times=1), Owner(0, times=1), Backup(), Replayer()),
+    backups=True,
+    **_BUILT,
+)
+# and somebody is in doubt about a COMMIT meanwhile, whose record another one exports
+RESTORE_DOUBT = Scope(
+    "restore-doubt",
+    (_ONE, Version((1,))),
+    (Saver(1, attempts=1, unknown=True), Owner(0, times=1), Backup(), Replayer()),
     backups=True,
     **_BUILT,
 )
@@ -161,24 +179,8 @@ REPACK_REBUILD = Scope(
 )
 
 SCOPES = (
-    CORE,
-    PAIR,
-    UNKNOWN,
-    LATE,
-    RETIRE,
-    SHARED,
-    HALF,
-    KEEP,
-    REBUILD,
-    RESUME,
-    NOTES,
-    TWICE,
-    LATECOMER,
-    RESTORE,
-    DAMAGE,
-    DAMAGE_REBUILD,
-    REPACK,
-    CYCLE,
-    REPACK_REBUILD,
+    *(CORE, PAIR, UNKNOWN, LATE, RETIRE, SHARED, HALF, KEEP),
+    *(REBUILD, RESUME, NOTES, TWICE, LATECOMER, AGAIN, RESTORE, RESTORE_NOTES, RESTORE_DOUBT),
+    *(DAMAGE, DAMAGE_REBUILD, REPACK, CYCLE, REPACK_REBUILD),
 )
-LARGE = (CORE_LARGE, RETIRE_LARGE, RESTORE_RETIRE, DAMAGE_LARGE, REPACK_DAMAGE)
+LARGE = (CORE_LARGE, RETIRE_LARGE, REBUILD_LARGE, RESTORE_RETIRE, DAMAGE_LARGE, REPACK_DAMAGE)
