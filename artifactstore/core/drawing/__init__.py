@@ -1,0 +1,1 @@
+"""Drawings of a graph of lineage: text, Graphviz, Mermaid"""
