@@ -14,7 +14,7 @@ from artifactstore.blobs.base import BlobBatch
 from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
 from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, StoreError
+from artifactstore.core.errors import Conflict, LeaseLost, StoreError
 from artifactstore.core.events import Warn
 from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import Manifest
@@ -83,8 +83,8 @@ class Session:
             metrics=tags.metrics,
         )
         self._depot.step("save.commit.before")
-        committed = self._depot.catalog.saves.commit(draft)
-        self.settled = True
+        with self._settling():
+            committed = self._depot.catalog.saves.commit(draft)
         self._depot.step("save.commit.after")
         self._drop(committed.lost)
         self._acknowledge(committed.txid)
@@ -94,12 +94,23 @@ class Session:
         """Publish what was written and make it the live incarnation of its digest; the journal serial comes back"""
         self._publish()
         self._depot.step("repair.commit.before")
-        healed = self._depot.catalog.saves.heal(self._lease.id, secrets.token_hex(16), tuple(blobs), tuple(manifests))
-        self.settled = True
+        txid = secrets.token_hex(16)
+        with self._settling():
+            healed = self._depot.catalog.saves.heal(self._lease.id, txid, tuple(blobs), tuple(manifests))
         self._depot.step("repair.commit.after")
         self._drop(healed.lost)
         self._acknowledge(healed.txid)
         return healed.serial
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        try:
+            yield
+        except LeaseLost as e:
+            # it may have taken place in a catalog that was put back since, and be exported: a collection will know
+            self.settled = bool(e.facts.get("doubt"))
+            raise
+        self.settled = True
 
     def write_manifest(self, digest: Digest, raw: bytes) -> Written:
         """Step C: a manifest, pinned and written like a blob"""

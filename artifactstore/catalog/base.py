@@ -7,9 +7,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from artifactstore.core.digest import Digest, Sha256
+from artifactstore.core.graph import State
 from artifactstore.core.manifest import Manifest
 from artifactstore.core.names import AliasName, ArtifactName, SafePath
 from artifactstore.core.policy import Candidate
+from artifactstore.core.reasons import Reason
 from artifactstore.core.verdict import Need
 
 Evidence = Literal["hash", "tensors"]
@@ -114,12 +116,19 @@ class VersionInfo:
         """`artifact:number`"""
         return f"{self.artifact}:{self.number}"
 
+    @property
+    def state(self) -> State:
+        """`active`; `retired`, as long as it may come back; `swept`, once its bytes are gone"""
+        if self.retired is None:
+            return "active"
+        return "retired" if self.retired.swept is None else "swept"
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
     """What a commit did. lost: objects of ours that another incarnation made needless; existed: it was there before
 
-    txid: of its record in the journal, None when there was nothing to record.
+    txid: of its record in the journal; when there was nothing to record, of the last one it saw.
     """
 
     version: VersionInfo
@@ -144,7 +153,7 @@ class Survey:
 
     candidates: tuple[Candidate, ...]
     needs: tuple[Need, ...]
-    held: Mapping[Digest, tuple[str, ...]]
+    held: Mapping[Digest, tuple[Reason, ...]]
     now: int
 
 

@@ -155,21 +155,20 @@ class Collections:
 
         Names that lie close together, as a listing gives them, are asked for in one range.
         """
-        if not names:
-            return set()
-        first, last = min(digest for _, digest, _ in names), max(digest for _, digest, _ in names)
+        return self._database.read(lambda connection: _unknown(connection, names))
 
-        def work(connection: Connection) -> set[Name]:
-            known: set[tuple[str, bytes, str]] = set()
-            for kind, table in _TABLES.items():
-                rows = sa.select(table.c.digest, table.c.inc).where(table.c.digest.between(first, last))
-                known.update((kind, digest, inc) for digest, inc in connection.execute(rows))
-            pinned = sa.select(lease_pin.c.digest, lease_pin.c.inc).where(_of_active_lease())
-            for digest, inc in connection.execute(pinned.where(lease_pin.c.digest.between(first, last))):
-                known.update((kind, digest, inc) for kind in _TABLES)
-            return {name for name in names if name not in known}
+    def disown(self, txid: str, names: Sequence[Name]) -> set[Name]:
+        """Decide that orphans go, those that still are, and say so in the journal under this txid"""
 
-        return self._database.read(work)
+        def work(connection: Connection, _at: int) -> tuple[set[Name], list[Action]]:
+            gone = _unknown(connection, names)
+            named = {
+                f"{kind}s": [[str(digest), inc] for of, digest, inc in sorted(gone) if of == kind] for kind in _TABLES
+            }
+            intent = {"do": "intent"} | {what: objects for what, objects in named.items() if objects}
+            return gone, [intent] if gone else []
+
+        return record(self._database, work, exclusive=True, txid=txid)[0]
 
     def unneeded(self) -> list[Doomed]:
         """Damaged objects that no version needs any more"""
@@ -207,6 +206,20 @@ class Collections:
         return self._database.read(lambda connection: _tally(connection, table, where))
 
 
+def _unknown(connection: Connection, names: Sequence[Name]) -> set[Name]:
+    if not names:
+        return set()
+    first, last = min(digest for _, digest, _ in names), max(digest for _, digest, _ in names)
+    known: set[tuple[str, bytes, str]] = set()
+    for kind, table in _TABLES.items():
+        rows = sa.select(table.c.digest, table.c.inc).where(table.c.digest.between(first, last))
+        known.update((kind, digest, inc) for digest, inc in connection.execute(rows))
+    pinned = sa.select(lease_pin.c.digest, lease_pin.c.inc).where(_of_active_lease())
+    for digest, inc in connection.execute(pinned.where(lease_pin.c.digest.between(first, last))):
+        known.update((kind, digest, inc) for kind in _TABLES)
+    return {name for name in names if name not in known}
+
+
 def _of_active_lease() -> sa.ColumnElement[bool]:
     return sa.exists().where(lease.c.id == lease_pin.c.lease_id, lease.c.state == "active")
 
@@ -214,7 +227,8 @@ def _of_active_lease() -> sa.ColumnElement[bool]:
 def _needless(table: Table) -> sa.ColumnElement[bool]:
     """No version needs it, no lease pins it, no object in any state is a delta of it"""
     based = table.alias("based")
-    pinned = sa.exists().where(lease_pin.c.digest == table.c.digest, lease_pin.c.inc == table.c.inc, _of_active_lease())
+    # of any incarnation: a repair may have set another one since, and the lease counts on the digest
+    pinned = sa.exists().where(lease_pin.c.digest == table.c.digest, _of_active_lease())
     if table is blob:
         needed = sa.exists().where(version_blob.c.blob_id == table.c.id)
     else:

@@ -89,13 +89,17 @@ def append(connection: Connection, txid: str, actions: Sequence[Action], at: int
 
 
 def record(
-    database: Database, work: Callable[[Connection, int], tuple[T, Sequence[Action]]], *, exclusive: bool = False
+    database: Database,
+    work: Callable[[Connection, int], tuple[T, Sequence[Action]]],
+    *,
+    exclusive: bool = False,
+    txid: str | None = None,
 ) -> tuple[T, int]:
     """Run `work` at a moment, write down the actions it returns beside its result; (result, serial)
 
-    Without actions nothing is written down and the serial is that of the head.
+    Without actions nothing is written down and the serial is that of the head. txid: by default made anew.
     """
-    txid = secrets.token_hex(16)
+    txid = txid or secrets.token_hex(16)
 
     def both(connection: Connection) -> tuple[T, int]:
         at = database.now(connection)

@@ -156,9 +156,17 @@ def end(connection: Connection, lease_id: str, state: str) -> bool:
     return True
 
 
-def lost(lease_id: str) -> LeaseLost:
-    """The error of a write whose lease has ended"""
-    return LeaseLost("The lease of this write has ended; the write starts again with a new one", lease=lease_id)
+def end_all(connection: Connection) -> None:
+    """End every lease, with its pins and holds: those of a catalog that was restored may not be all there were"""
+    connection.execute(sa.update(lease).where(lease.c.state == "active").values(state="reaped"))
+    for table in (lease_pin, lease_hold):
+        connection.execute(sa.delete(table))
+
+
+def lost(lease_id: str, *, doubt: bool = False) -> LeaseLost:
+    """The error of a write whose lease has ended; doubt: after a COMMIT whose outcome was unknown for a while"""
+    message = "The lease of this write has ended; the write starts again with a new one"
+    return LeaseLost(message, lease=lease_id, doubt=doubt)
 
 
 def _change(connection: Connection, lease_id: str, **values: object) -> bool:

@@ -49,7 +49,8 @@ class Saves:
             rows = settle(connection, manifest, manifests, ".json")
             lost_ones = tuple(each.grant for each in (*blobs, *rows) if each.lost)
             if not any(each.how == "set" for each in (*blobs, *rows)):
-                return Healed(lock_head(connection)[0], None, lost_ones)
+                serial, head, _ = lock_head(connection)
+                return Healed(serial, head, lost_ones)
             at = self._database.now(connection)
             return Healed(append(connection, txid, [_heal(blobs, rows)], at), txid, lost_ones)
 
@@ -61,11 +62,11 @@ class Saves:
             return True
         # waits for the old transaction, which holds the row until it has ended
         if self._database.write(lambda connection: end(connection, lease_id, "reaped")):
-            raise lost(lease_id)
+            raise lost(lease_id, doubt=True)
         state = sa.select(lease.c.state).where(lease.c.id == lease_id)
         if self._database.read(lambda connection: connection.execute(state).scalar()) == "done":
             return True
-        raise lost(lease_id)
+        raise lost(lease_id, doubt=True)
 
 
 def _end(connection: Connection, lease_id: str, written: Sequence[Written]) -> None:
@@ -110,17 +111,17 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
         actions.append(_version(draft, number, blobs, rows[0]))
     actions += write_metrics(connection, row, document.id, draft.metrics, at)
     actions += _move_aliases(connection, draft, line, row, at)
-    serial = lock_head(connection)[0]
+    serial, txid, _ = lock_head(connection)
     if known is None:
         # under the head's lock, so that of a child and its parent the later commit sees the earlier one
         insert_links(connection, row, document.id, document.parents)
         actions += match_links(connection, row, document)
     if actions:
-        serial = append(connection, draft.txid, actions, at)
+        serial, txid = append(connection, draft.txid, actions, at), draft.txid
     return Committed(
         version=version_info(connection, row),
         serial=serial,
-        txid=draft.txid if actions else None,
+        txid=txid,
         lost=tuple(each.grant for each in (*blobs, *rows) if each.lost),
         existed=existed,
     )

@@ -1,6 +1,7 @@
 """Collect: bytes that no version needs are condemned, and removed once their grace is over (docs/protocol.md)"""
 
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ GRACE = timedelta(days=7)
 GUARD = 0.2
 _REBUILT = timedelta(hours=24)
 _NAMES = 10_000
+_INTENDED = 500
 _MICROSECOND = timedelta(microseconds=1)
 Name = tuple[str, Digest, str]
 
@@ -116,9 +118,8 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
     while doomed := rows.resume(lease.id) or _decide(depot, lease, grace):
         lease.check()
         _export(depot)
-        # an older catalog put in place since then has nothing to export, and never decided this
         if not rows.decided(lease.id, doomed):
-            raise Conflict("The catalog was put back to an older state during this collection; collect again")
+            raise _put_back()
         for one in doomed:
             depot.step("gc.trash.before")
             depot.blobs.trash(one.key)
@@ -164,7 +165,7 @@ def _list(depot: Depot) -> tuple[list[str], tuple[str, ...]]:
     strays: list[str] = []
     depot.step("gc.orphans.before")
     for prefix in (BLOBS, MANIFESTS):
-        for keys in _batches(depot.blobs.keys(prefix)):
+        for keys in _batched(depot.blobs.keys(prefix), _NAMES):
             named = {key: _name(key) for key in keys}
             strays += [key for key, name in named.items() if name is None]
             unknown = depot.catalog.collections.orphans([name for name in named.values() if name is not None])
@@ -173,8 +174,9 @@ def _list(depot: Depot) -> tuple[list[str], tuple[str, ...]]:
     return orphans, tuple(strays)
 
 
-def _batches(keys: Iterator[str]) -> Iterator[Sequence[str]]:
-    while batch := list(islice(keys, _NAMES)):
+def _batched(keys: Iterable[str], count: int) -> Iterator[Sequence[str]]:
+    left = iter(keys)
+    while batch := list(islice(left, count)):
         yield batch
 
 
@@ -216,12 +218,24 @@ def _guard(depot: Depot, going: int, *, force: bool) -> None:
 
 
 def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int) -> Tally:
-    if keys:
-        # one may be what a later record replaced: that record has to be outside the catalog as well
+    for some in _batched(keys, _INTENDED):
+        named = {key: name for key in some if (name := _name(key)) is not None}
+        txid = secrets.token_hex(16)
+        depot.step("gc.disown.before")
+        gone = depot.catalog.collections.disown(txid, list(named.values()))
+        depot.step("gc.disown.after")
         _export(depot)
-    for key in keys:
-        lease.check()
-        depot.step("gc.orphan.before")
-        depot.blobs.trash(key)
-        depot.step("gc.orphan.after")
+        if gone and not depot.catalog.journal.knows(txid):
+            raise _put_back()
+        for key, name in named.items():
+            lease.check()
+            if name in gone:
+                depot.step("gc.orphan.before")
+                depot.blobs.trash(key)
+                depot.step("gc.orphan.after")
     return Tally(len(keys), nbytes)
+
+
+def _put_back() -> Conflict:
+    # an older catalog put in place since then has nothing to export, and never decided this
+    return Conflict("The catalog was put back to an older state during this collection; collect again", code="older")

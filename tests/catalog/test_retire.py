@@ -81,12 +81,14 @@ def test_a_resumed_version_does_not_need_its_parent(catalog, line):
 
 
 def test_what_a_kept_version_needs_at_any_distance_stays(catalog, line):
-    middle = save(catalog, manifest_of(b"m", name="org/a", parents=(Link(Relation.ADAPTER, "org/m:1", line[0]),)))
-    save(catalog, manifest_of(b"x", name="org/a", created=9))
-    top = save(catalog, manifest_of(b"t", name="org/t", parents=(Link(Relation.MERGE, "org/a:1", middle.version.id),)))
-    catalog.notes.pin(top.version.id, "paper")
-    done = retire(catalog, line[0], middle.version.id)
-    assert set(done.kept) == {line[0], middle.version.id}
+    chain = [line[0]]
+    for n in range(4):
+        parents = (Link(Relation.ADAPTER, "x", chain[-1]),)
+        chain.append(save(catalog, manifest_of(b"m%d" % n, name=f"org/a{n}", parents=parents)).version.id)
+        save(catalog, manifest_of(b"x%d" % n, name=f"org/a{n}", created=9))
+    catalog.notes.pin(chain[-1], "paper")
+    done = retire(catalog, *chain[:-1])
+    assert (done.versions, set(done.kept)) == ((), set(chain[:-1]))
 
 
 def test_a_child_that_goes_too_holds_nothing(catalog, line):

@@ -85,7 +85,7 @@ MUTANTS = (
         "no-fence",
         _SAVES,
         'if not end(connection, lease_id, "done") or not all_pinned:',
-        'end(connection, lease_id, "done")\n    if not all_pinned:',
+        'end(connection, lease_id, "done")\n    if all_pinned is None:',
         "tests/catalog/test_contract.py::TestCommits::test_a_commit_happens_once",
     ),
     Mutant(
