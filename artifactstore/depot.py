@@ -10,21 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from artifactstore.blobs.base import BlobBatch, BlobReader, BlobStore
+from artifactstore.blobs.base import BlobReader, BlobStore
 from artifactstore.blobs.cache import CachedReader
-from artifactstore.blobs.layout import SETTINGS_KEY, journal_key, journal_prefix
+from artifactstore.blobs.layout import JOURNAL, MANIFESTS, SETTINGS_KEY
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
-from artifactstore.catalog.base import JournalRecord
 from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
 from artifactstore.catalog.url import sqlite_url
-from artifactstore.core.errors import Conflict, Exists, Invalid, LeaseLost, NoStore, NotFound, StoreError
+from artifactstore.core.errors import Conflict, Exists, Invalid, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
+from artifactstore.journal import PARTED, export, is_behind
+from artifactstore.replay import catch_up
 
 FORMAT = 1
-_EXPORT_ATTEMPTS = 3
 Clock = Callable[[], int]
 
 
@@ -104,27 +104,36 @@ class Depot:
         self.monitor(Step(name))
 
     def check_writable(self) -> None:
-        """Raise Conflict when this catalog may not write: it is not the store's, or older than the store's journal"""
+        """Raise Conflict when this catalog may not write; one that is older than the journal is brought up to date"""
         if self.read_only:
             raise Invalid("This store was opened read-only", code="read-only")
-        if read_info(self.blobs).catalog_id != self.info.catalog_id:
-            raise Conflict(
-                f"Store {self.blobs.url} was given to another catalog meanwhile; open it again", code="catalog"
+        self._check_named()
+        if not is_behind(self.blobs, self.catalog):
+            return
+        self.step("catalog.replay.before")
+        count = catch_up(self.blobs, self.catalog)
+        self.step("catalog.replay.after")
+        self.monitor(
+            Warn(
+                f"The catalog was older than the journal of {self.blobs.url}, as one restored from a backup is; "
+                f"{count} records were replayed, and every writer that was at work starts again"
             )
-        serial, txid = self.catalog.journal.head()
-        for number, expected in ((serial, txid), (serial + 1, None)):
-            for key in self.blobs.keys(f"{journal_prefix(self.info.catalog_id)}{number:012d}-"):
-                self._check_known(key, expected)
+        )
 
-    def _check_known(self, key: str, expected: str | None) -> None:
-        txid = key.rsplit("-", 1)[1].removesuffix(".json")
-        if txid != expected and not self.catalog.journal.knows(txid):
-            raise Conflict(
-                f"The catalog is older than the journal of {self.blobs.url}: it does not know {key}; "
-                "it was restored from a backup, restore a newer one",
-                code="catalog-older",
-                key=key,
-            )
+    def warn_behind(self) -> None:
+        """Tell a reader, who may not mend it, that the journal knows more than the catalog"""
+        try:
+            behind = is_behind(self.blobs, self.catalog)
+        except StoreError as e:
+            self.monitor(Warn(e.message))
+        else:
+            if behind:
+                self.monitor(
+                    Warn(
+                        f"The catalog is older than the journal of {self.blobs.url}, as one restored from a backup is; "
+                        "the next command that writes brings it up to date"
+                    )
+                )
 
     def acknowledge(self) -> None:
         """Export what was committed and see that the store is still this catalog's (save, F)
@@ -132,50 +141,28 @@ class Depot:
         Raise Conflict when it was given to another catalog: what was committed here counts nowhere.
         """
         self.export_journal()
+        self._check_named()
+
+    def export_journal(self) -> None:
+        """Write committed records beside the blobs; a failure is told and made up for by the next command
+
+        Raise Conflict when another catalog wrote records in their place.
+        """
+        self.step("journal.export.before")
+        try:
+            export(self.blobs, self.catalog)
+        except StoreError as e:
+            if e.code == PARTED:
+                raise
+            self.monitor(Warn(f"The journal could not be written, the next command tries again: {e}"))
+        self.step("journal.export.after")
+
+    def _check_named(self) -> None:
         if read_info(self.blobs).catalog_id != self.info.catalog_id:
             raise Conflict(
                 f"Store {self.blobs.url} was given to another catalog meanwhile; open it and run this again",
                 code="catalog",
             )
-
-    def export_journal(self) -> None:
-        """Write committed records beside the blobs; a failure is told and made up for by the next command"""
-        self.step("journal.export.before")
-        try:
-            while records := self.catalog.journal.pending(100):
-                self._export(records)
-                self.catalog.journal.exported([record.serial for record in records])
-        except StoreError as e:
-            self.monitor(Warn(f"The journal could not be written, the next command tries again: {e}"))
-        self.step("journal.export.after")
-
-    def _export(self, records: list[JournalRecord]) -> None:
-        # Another command may export the same records at this moment, or drop what belongs to no lease.
-        for attempt in range(_EXPORT_ATTEMPTS):
-            batch = self.blobs.batch(f"journal-{secrets.token_hex(8)}")
-            try:
-                self._write(batch, records)
-            except (Exists, LeaseLost):
-                if attempt + 1 == _EXPORT_ATTEMPTS:
-                    raise
-            else:
-                return
-            finally:
-                batch.discard()
-
-    def _write(self, batch: BlobBatch, records: list[JournalRecord]) -> None:
-        for record in records:
-            key = journal_key(self.info.catalog_id, record.serial, record.txid)
-            if not self._holds(key):
-                batch.write(key, record.body)
-        batch.publish()
-
-    def _holds(self, key: str) -> bool:
-        try:
-            self.blobs.size(key)
-        except NotFound:
-            return False
-        return True
 
 
 def read_info(blobs: BlobStore) -> StoreInfo:
@@ -257,9 +244,9 @@ def _begun(blobs: BlobStore, catalog_url: str, settings: Settings) -> StoreInfo 
     try:
         open_catalog(catalog_url, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings).close()
     except NotFound as e:
-        if any(True for _ in blobs.keys(journal_prefix(info.catalog_id))):
+        if any(True for prefix in (JOURNAL, MANIFESTS) for _ in blobs.keys(prefix)):
             raise Conflict(
-                f"Store {blobs.url} has a journal but its catalog is gone; restore the catalog from a backup",
+                f"Store {blobs.url} holds versions but its catalog is gone; make it anew: artstore catalog rebuild",
                 code="catalog-missing",
             ) from e
         return info
@@ -310,7 +297,10 @@ def open_depot(
         settings=settings,
         read_only=read_only,
     )
-    return Depot(blobs, rows, info, settings, monitor, clock, read_only)
+    depot = Depot(blobs, rows, info, settings, monitor, clock, read_only)
+    if read_only:
+        depot.warn_behind()
+    return depot
 
 
 def upgrade_catalog(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:

@@ -10,6 +10,7 @@ from artifactstore.core.events import Step, Warn
 from artifactstore.depot import StoreInfo, home, init, open_depot, read_info
 from artifactstore.ops.annotate import set_metrics
 from artifactstore.store import Store
+from tests.contract.catalog import in_threads
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_catalog_that_is_gone_is_never_made_anew_beside_its_journal(folder, so
         store.add([source], name="m")
     for path in folder.glob("catalog.sqlite*"):
         path.unlink()
-    with pytest.raises(Conflict, match="catalog is gone"):
+    with pytest.raises(Conflict, match="artstore catalog rebuild"):
         init(str(folder))
     with pytest.raises(NotFound):
         open_depot(str(folder))
@@ -88,32 +89,77 @@ def test_a_catalog_of_another_store_is_refused(folder, tmp_path):
         open_depot(str(folder), f"sqlite:///{tmp_path / 'other/catalog.sqlite'}")
 
 
-def test_a_restored_catalog_is_noticed_before_it_writes(folder, source):
+@pytest.fixture
+def restored(folder, source):
+    """A store whose catalog of the first save was put in place of that of the third"""
     with Store.init(str(folder)) as store:
         store.add([source], name="m")
-    shutil.copytree(folder, folder.with_name("backup"))
-    source.write_text("b")
+        store.depot.catalog.leases.open("of-the-backup", host="h", pid=1, kind="save")
+    shutil.copy(folder / "catalog.sqlite", folder.with_name("backup"))
     with Store.open(str(folder)) as store:
-        store.add([source], name="m")
+        for text in "bc":
+            source.write_text(text)
+            store.add([source], name="m", aliases=["new"])
     for path in folder.glob("catalog.sqlite*"):
         path.unlink()
-    shutil.copy(folder.with_name("backup") / "catalog.sqlite", folder)
-    with Store.open(str(folder)) as store:
-        with pytest.raises(Conflict, match="older than the journal"):
-            store.add([source], name="m")
+    shutil.copy(folder.with_name("backup"), folder / "catalog.sqlite")
+    return folder
+
+
+def test_a_restored_catalog_is_brought_up_to_date_before_it_writes(restored, source):
+    told = []
+    source.write_text("d")
+    with Store.open(str(restored), monitor=told.append) as store:
+        assert len(store.ls()) == 1
+        assert store.add([source], name="m").committed.version.number == 4
+        assert store.resolve("m@new").number == 3
+        assert store.depot.catalog.leases.active() == []
+        assert store.verify().damaged == ()
+    assert sum(isinstance(event, Warn) and "2 records were replayed" in event.message for event in told) == 1
+
+
+def test_a_restored_catalog_is_told_to_who_only_reads_it(restored):
+    told = []
+    with Store.open(str(restored), monitor=told.append, read_only=True) as store:
+        assert len(store.ls()) == 1
+    (warning,) = (event for event in told if isinstance(event, Warn))
+    assert "older than the journal" in warning.message
+
+
+def test_two_that_find_a_restored_catalog_replay_it_once(restored):
+    with Store.open(str(restored)) as one, Store.open(str(restored)) as two:
+        results = in_threads(one.depot.check_writable, two.depot.check_writable)
+        assert results == [None, None]
+        assert len(one.ls()) == 3
+        assert [record.serial for record in two.depot.catalog.journal.log()] == [3, 2, 1]
+
+
+def test_a_catalog_that_went_another_way_than_its_journal_is_refused(restored, source):
+    journal = next(restored.glob("journal/*"))
+    with Store.open(str(restored)) as store:
+        later = [path.rename(restored / path.name) for path in sorted(journal.iterdir())[1:]]
+        store.metric("m", {"loss": 1.0})
+        for path in later:
+            path.rename(journal / path.name)
+        for action in (lambda: store.metric("m", {"loss": 2.0}), lambda: store.add([source], name="m")):
+            with pytest.raises(Conflict, match="different ways") as caught:
+                action()
+            assert caught.value.code == "conflict.catalog-parted"
+            assert "catalog rebuild" in caught.value.message
         assert len(store.ls()) == 1
 
 
-def test_a_catalog_that_diverged_is_noticed(folder, source):
-    with Store.init(str(folder)) as store:
-        store.add([source], name="m")
-        key = next(store.depot.blobs.keys("journal/"))
-        raw = store.depot.blobs.read(key)
-        batch = store.depot.blobs.batch("other")
-        batch.write(key.replace(key.rsplit("-", 1)[1], "0123456789abcdef.json"), raw)
-        batch.publish()
-        with pytest.raises(Conflict, match="older than the journal"):
-            store.metric("m", {"loss": 1.0})
+def test_a_change_is_not_acknowledged_when_another_catalog_wrote_its_record(restored):
+    journal = next(restored.glob("journal/*"))
+    away = [path.rename(restored / path.name) for path in sorted(journal.iterdir())[1:]]
+
+    def late(event):
+        if event == Step("journal.export.before"):
+            for path in away:
+                path.rename(journal / path.name)
+
+    with Store.open(str(restored), monitor=late) as store, pytest.raises(Conflict, match="different ways"):
+        store.metric("m", {"loss": 1.0})
 
 
 def test_another_catalog_took_over(folder, source):
@@ -178,28 +224,10 @@ def test_a_journal_that_cannot_be_written_is_made_up_for(folder, source):
         assert Step("journal.export.after") in warnings
 
 
-def test_an_export_whose_unpublished_files_were_cleared_is_tried_again(folder, source):
-    cleared = []
-
-    def clear(event):
-        if event == Step("journal.export.before"):
-            store.depot.blobs.batch = clearing
-
-    def clearing(owner):
-        batch = type(store.depot.blobs).batch(store.depot.blobs, owner)
-        if owner.startswith("journal-") and not cleared:
-            publish = batch.publish
-
-            def publish_late():
-                cleared.append(owner)
-                store.depot.blobs.drop(owner)
-                publish()
-
-            batch.publish = publish_late
-        return batch
-
-    with Store.init(str(folder), monitor=clear) as store:
+def test_versions_without_a_journal_are_no_interrupted_init_either(folder, source):
+    with Store.init(str(folder)) as store:
         store.add([source], name="m")
-        assert cleared
-        assert store.depot.catalog.journal.pending(10) == []
-        assert len(list(store.depot.blobs.keys("journal/"))) == 1
+    for path in (*folder.glob("catalog.sqlite*"), *folder.glob("journal/*/*")):
+        path.unlink()
+    with pytest.raises(Conflict, match="artstore catalog rebuild"):
+        init(str(folder))

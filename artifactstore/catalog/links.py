@@ -159,7 +159,8 @@ def link_documents(connection: Connection, row: int) -> list[dict[str, Any]]:
         Link(
             relation=Relation(one.relation),
             ref=one.ref,
-            id=None if one.parent_digest is None else Digest(one.parent_digest),
+            # one that names an artifact only was bound later, which other records say
+            id=None if one.parent_digest is None or one.name is not None else Digest(one.parent_digest),
             weight=one.weight,
             params=json.loads(one.params),
         ).to_json()

@@ -15,6 +15,7 @@ from artifactstore.catalog.journal import Journal
 from artifactstore.catalog.leases import Leases
 from artifactstore.catalog.notes import Notes
 from artifactstore.catalog.policies import Policies
+from artifactstore.catalog.replay import Replays
 from artifactstore.catalog.retire import Retirements
 from artifactstore.catalog.saves import Saves
 from artifactstore.catalog.sql import Database
@@ -46,6 +47,7 @@ class Catalog:
     policies: Policies
     retirements: Retirements
     collections: Collections
+    replays: Replays
     usage: Usage
     database: Database = field(repr=False)
 
@@ -66,6 +68,7 @@ class Catalog:
             policies=Policies(database),
             retirements=Retirements(database),
             collections=Collections(database),
+            replays=Replays(database),
             usage=Usage(database),
             database=database,
         )

@@ -64,6 +64,17 @@ def bring_back(connection: Connection, row: int, document: Manifest) -> None:
         _describe(connection, row, document)
 
 
+def complete(connection: Connection, row: int, document: Manifest) -> bool:
+    """Describe a version whose manifest was lost when its row was made, and is here again; False for any other"""
+    query = sa.select(version.c.file_count, version.c.swept_at).where(version.c.id == row)
+    known = connection.execute(query).one()
+    if known.file_count or known.swept_at is not None:
+        return False
+    connection.execute(sa.update(version).where(version.c.id == row).values(_facts(document)))
+    _describe(connection, row, document)
+    return True
+
+
 def hold(connection: Connection, row: int, blobs: Sequence[int]) -> None:
     """The version needs these blob rows, some of which it may hold already"""
     rows = [{"version_id": row, "blob_id": blob} for blob in sorted(blobs)]

@@ -64,7 +64,7 @@ def _manifest(document: Any) -> Manifest:
             BlobInfo(Digest.parse(name), _typed(size, int, "a blob's size")) for name, size in document["blobs"]
         ),
         files=tuple(_file(entry) for entry in document["files"]),
-        parents=tuple(_link(entry) for entry in document.get("parents", ())),
+        parents=tuple(read_link(entry) for entry in document.get("parents", ())),
         phase=document.get("phase"),
         step=None if document.get("step") is None else _typed(document["step"], int, "step"),
         epoch=None if epoch is None else _number(epoch, "epoch"),
@@ -98,7 +98,8 @@ def _tensor(name: object, dtype: object, shape: list[object], begin: object, end
     )
 
 
-def _link(entry: Any) -> Link:
+def read_link(entry: Any) -> Link:
+    """A parent as a manifest says it; raise Invalid, KeyError, TypeError for anything else"""
     wrong = set(entry) - {"relation", "ref", "id", "weight", "params"}
     if wrong:
         raise Invalid(f"Manifest: a parent has unknown keys {sorted(wrong)}", code="manifest")
