@@ -29,11 +29,12 @@ from artifactstore.core.digest import Digest
 from artifactstore.core.errors import NotFound, Refused
 from artifactstore.core.lineage import Relation
 from artifactstore.core.policy import Candidate
-from artifactstore.core.verdict import NEEDED, Need, needed_by
+from artifactstore.core.reasons import Ground, Reason
+from artifactstore.core.verdict import LAST, NEEDED, Need, needed_by
 
 _ACTIVE = version.c.state == "active"
 _NAMED = 3
-Held = dict[Digest, tuple[str, ...]]
+Held = dict[Digest, tuple[Reason, ...]]
 
 
 class Retirements:
@@ -163,11 +164,11 @@ def _needs(connection: Connection) -> list[Need]:
 
 
 def _held(connection: Connection, now: int) -> Held:
-    held: dict[Digest, list[str]] = {}
+    held: dict[Digest, list[Reason]] = {}
     until = sa.or_(version_pin.c.until.is_(None), version_pin.c.until > now)
     pins = sa.select(version.c.digest, version_pin.c.why).join_from(version_pin, version).where(until)
     for row in connection.execute(pins.order_by(version_pin.c.at, version_pin.c.why)):
-        held.setdefault(Digest(row.digest), []).append(f"pinned: {row.why}")
+        held.setdefault(Digest(row.digest), []).append(Reason(Ground.PIN, f"pinned: {row.why}"))
     users = (
         sa.select(version.c.digest, lease.c.kind, lease.c.pid, lease.c.host)
         .join_from(lease_hold, lease)
@@ -175,7 +176,9 @@ def _held(connection: Connection, now: int) -> Held:
         .where(lease.c.state == "active")
     )
     for use in connection.execute(users.order_by(lease.c.id)):
-        held.setdefault(Digest(use.digest), []).append(f"in use: {use.kind} (process {use.pid} on {use.host})")
+        held.setdefault(Digest(use.digest), []).append(
+            Reason(Ground.USE, f"in use: {use.kind} (process {use.pid} on {use.host})")
+        )
     return {one: tuple(dict.fromkeys(reasons)) for one, reasons in held.items()}
 
 
@@ -185,11 +188,11 @@ def _must_stay(connection: Connection, rows: Mapping[Digest, int], now: int) -> 
     names = sa.select(version.c.digest, alias.c.name).join_from(alias, version, version.c.id == alias.c.version_id)
     for row in select_in(connection, names, version.c.digest, list(rows)):
         one = Digest(row.digest)
-        kept[one] = (*kept.get(one, ()), f"alias {row.name}")
+        kept[one] = (*kept.get(one, ()), Reason(Ground.ALIAS, f"alias {row.name}"))
     needs = _needs(connection)
     others = {need.child for need in needs} - rows.keys()
     _add(kept, needed_by(others | kept.keys(), needs), rows)
-    _add(kept, dict.fromkeys(_last(connection, rows, kept), ("last version of its artifact",)), rows)
+    _add(kept, dict.fromkeys(_last(connection, rows, kept), (LAST,)), rows)
     _add(kept, needed_by(others | kept.keys(), needs), rows)
     return kept
 
