@@ -27,6 +27,7 @@ from artifactstore.gc import GcPlan, GcReport, SavedPlan
 from artifactstore.ops import annotate, checkout, collect, describe, diff, examine, export, ingest, repair, undo, verify
 from artifactstore.ops.checkout import CheckoutPlan, CheckoutReport
 from artifactstore.ops.diff import Measure, VersionDiff
+from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
 
 
@@ -214,7 +215,8 @@ class Store:
         donor = open_blobs(source, self.depot.settings)
         folder = depots.folder_of(donor)
         if folder is not None:
-            donor = open_blobs(str(depots.home(folder)), self.depot.settings)
+            with looking_at(folder):
+                donor = open_blobs(str(depots.home(folder)), self.depot.settings)
         try:
             depots.read_info(donor)
         except NoStore:

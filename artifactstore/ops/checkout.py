@@ -35,6 +35,7 @@ from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest, note_load
+from artifactstore.ops.transfer.source import looking_at
 from artifactstore.ops.transfer.threads import start_pool
 
 try:
@@ -98,12 +99,13 @@ def plan(
     chosen = [file for file in manifest.files if not only or any(fnmatchcase(file.path, glob) for glob in only)]
     if not chosen:
         raise NotFound(f"No file of {version.ref} matches {', '.join(only)}", code="path")
-    if dest.exists() and not dest.is_dir():
-        raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
     keep: list[FileEntry] = []
     write: list[FileEntry] = []
-    for file in chosen:
-        (keep if _is_there(file, dest / file.path, force=force) else write).append(file)
+    with looking_at(dest):
+        if dest.exists() and not dest.is_dir():
+            raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
+        for file in chosen:
+            (keep if _is_there(file, dest / file.path, force=force) else write).append(file)
     return CheckoutPlan(version, manifest, dest, tuple(write), tuple(keep))
 
 

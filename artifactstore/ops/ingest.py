@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from artifactstore.catalog.base import Committed
 from artifactstore.core.errors import Invalid, LeaseLost, NoSpace, NotFound
@@ -21,7 +21,7 @@ from artifactstore.core.provenance.gather import gather
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.cutter import cut_sources, entries
-from artifactstore.ops.transfer.source import LocalFile, LocalReading, Source
+from artifactstore.ops.transfer.source import LocalFile, LocalReading, Source, looking_at
 from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, open_session
 
@@ -86,21 +86,29 @@ def look(paths: Sequence[Path], skip: Path | None = None) -> tuple[LocalFile, ..
     """
     found: dict[SafePath, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise NotFound(f"No such file or folder: {path}", code="file", path=str(path))
-        inner = path.is_dir()
-        prefix = PurePosixPath(path.resolve().name) if inner and len(paths) > 1 else PurePosixPath()
-        for relative, local in _walk(path.resolve(), skip) if inner else [(path.name, path.resolve())]:
-            name = SafePath.from_local(str(prefix / relative))
+        with looking_at(path):
+            files = _files(path, skip, prefix=len(paths) > 1)
+        for name, local in files:
             if name in found:
                 raise Invalid(f"Two files would be {name}: {found[name]} and {local}", code="collision", path=name)
             found[name] = local
     if not found:
         raise Invalid(f"No files under {', '.join(map(str, paths)) or 'no path'}", code="empty")
     refuse_collisions(found)
-    files = tuple(_examined(name, found[name]) for name in sorted(found))
-    _check_indexes(files)
-    return files
+    examined = tuple(_examined(name, found[name]) for name in sorted(found))
+    _check_indexes(examined)
+    return examined
+
+
+def _files(path: Path, skip: Path | None, *, prefix: bool) -> list[tuple[SafePath, Path]]:
+    """(path in the version, file) of one path that was given; prefix: a folder's files keep its name"""
+    if not path.exists():
+        raise NotFound(f"No such file or folder: {path}", code="file", path=str(path))
+    root = path.resolve()
+    if not path.is_dir():
+        return [(SafePath.from_local(path.name), root)]
+    above = PurePosixPath(root.name) if prefix else PurePosixPath()
+    return [(SafePath.from_local(str(above / relative)), local) for relative, local in _walk(root, skip)]
 
 
 def _walk(root: Path, skip: Path | None) -> list[tuple[str, Path]]:
@@ -118,8 +126,8 @@ def _walk(root: Path, skip: Path | None) -> list[tuple[str, Path]]:
     return found
 
 
-def _cannot_list(error: OSError) -> None:
-    raise Invalid(f"Cannot list {error.filename}: {error.strerror}", code="folder", path=error.filename) from error
+def _cannot_list(error: OSError) -> NoReturn:
+    raise error
 
 
 def _inside(local: Path, root: Path) -> Path:

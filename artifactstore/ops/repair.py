@@ -14,7 +14,7 @@ from artifactstore.core.errors import Invalid, NotFound, StoreError
 from artifactstore.core.manifest import MAX_BLOB, Extent, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.fetch import load_manifest
-from artifactstore.ops.transfer.source import LocalReading
+from artifactstore.ops.transfer.source import LocalReading, looking_at
 from artifactstore.session import open_session
 
 _BATCH = 64
@@ -136,10 +136,11 @@ class FilesDonor:
     """Plain files: a blob is put together from the runs of every file that shares it, zero between them"""
 
     def __init__(self, depot: Depot, root: Path) -> None:
-        if not root.exists():
-            raise NotFound(f"No such file or folder: {root}", code="file", path=str(root))
+        with looking_at(root):
+            if not root.exists():
+                raise NotFound(f"No such file or folder: {root}", code="file", path=str(root))
+            self._files = _sizes(root)
         self._depot = depot
-        self._files = _sizes(root)
         self._manifests: dict[Digest, Manifest | None] = {}
 
     def find(self, place: Place) -> bytes | None:

@@ -3,12 +3,13 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from artifactstore.core.errors import Denied, Invalid, NotFound, Unavailable
+from artifactstore.core.errors import Denied, Invalid, NotFound, StoreError, Unavailable
 from artifactstore.core.formats.base import FileInfo
 from artifactstore.core.names import SafePath
 
@@ -68,11 +69,9 @@ class LocalReading:
 
     def __init__(self, local: Path, expected: Stamp | None = None) -> None:
         self._local = local
-        try:
+        with looking_at(local):
             self._fd = os.open(local, _FLAGS)
-        except OSError as e:
-            raise _translated(e, local) from e
-        status = os.fstat(self._fd)
+        status = self._status()
         self.stamp = Stamp.of(status)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
@@ -98,17 +97,15 @@ class LocalReading:
         """Read into the whole buffer; raise Invalid when the file has become shorter"""
         done = 0
         while done < len(buffer):
-            try:
+            with looking_at(self._local):
                 count = _read_at(self._fd, buffer[done:], begin + done)
-            except OSError as e:
-                raise _translated(e, self._local) from e
             if count == 0:
                 raise _changed(self._local)
             done += count
 
     def close(self) -> None:
         """Raise Invalid when the file changed since it was opened"""
-        now = Stamp.of(os.fstat(self._fd))
+        now = Stamp.of(self._status())
         self.abandon()
         if now != self.stamp:
             raise _changed(self._local)
@@ -116,6 +113,14 @@ class LocalReading:
     def abandon(self) -> None:
         """Let the file go"""
         os.close(self._fd)
+
+    def _status(self) -> os.stat_result:
+        try:
+            with looking_at(self._local):
+                return os.fstat(self._fd)
+        except StoreError:
+            self.abandon()
+            raise
 
 
 def _read_at(fd: int, buffer: memoryview, offset: int) -> int:
@@ -133,6 +138,15 @@ def _changed(local: Path) -> Invalid:
         code="changed",
         path=str(local),
     )
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[None]:
+    """Raise NotFound, Denied, Invalid or Unavailable for what the system says in the block about files of others"""
+    try:
+        yield
+    except OSError as e:
+        raise _translated(e, Path(e.filename or path)) from e
 
 
 def _translated(error: OSError, local: Path) -> NotFound | Denied | Invalid | Unavailable:

@@ -8,7 +8,7 @@ from artifactstore.core.errors import Denied, Invalid, NotFound, Unavailable
 from artifactstore.core.formats.base import FileInfo
 from artifactstore.core.names import SafePath
 from artifactstore.ops.transfer import source
-from artifactstore.ops.transfer.source import LocalFile, LocalReading, MemoryFile
+from artifactstore.ops.transfer.source import LocalFile, LocalReading, MemoryFile, looking_at
 
 
 @pytest.fixture
@@ -54,8 +54,10 @@ def test_what_is_no_file_of_ours(path, tmp_path):
 
 @pytest.mark.parametrize(("number", "kind"), [(13, Denied), (5, Unavailable), (6, Invalid), (21, Invalid)])
 def test_what_the_system_says(path, number, kind):
-    with pytest.raises(kind, match=r"x\.bin"):
-        raise source._translated(OSError(number, os.strerror(number)), path)
+    with pytest.raises(kind, match=r"x\.bin"), looking_at(path):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(kind, match=r"y\.bin"), looking_at(path):
+        raise OSError(number, os.strerror(number), str(path.with_name("y.bin")))
 
 
 def test_a_failing_disk(path, monkeypatch):
@@ -67,6 +69,25 @@ def test_a_failing_disk(path, monkeypatch):
     with pytest.raises(Unavailable, match="Input/output error"):
         reading.read(0, 1)
     reading.abandon()
+
+
+def test_a_disk_that_fails_when_a_file_is_looked_at_leaves_none_open(path, monkeypatch):
+    def fail(fd):
+        seen.append(fd)
+        raise OSError(5, "Input/output error")
+
+    seen = []
+    reading = LocalReading(path)
+    monkeypatch.setattr(os, "fstat", fail)
+    with pytest.raises(Unavailable, match="Input/output error"):
+        LocalReading(path)
+    with pytest.raises(Unavailable, match="Input/output error"):
+        reading.close()
+    monkeypatch.undo()
+    assert len(seen) == 2
+    for fd in seen:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
 
 def test_a_file_replaced_between_look_and_open(path):
