@@ -13,6 +13,7 @@ from tests.mutants.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".demo", ".hypothesis", "docs")
+_LONGEST = 300  # seconds
 _FAILED = 1  # pytest: tests ran and some failed; anything else proves nothing
 
 
@@ -34,7 +35,7 @@ def main() -> int:
         for mutant in chosen:
             begin = time.monotonic()
             verdict = _try(copy, mutant)
-            survivors += [mutant.name] if verdict != "caught" else []
+            survivors += [mutant.name] if verdict == "SURVIVED" else []
             print(f"{verdict:8}  {mutant.name:34} {time.monotonic() - begin:5.1f} s  {mutant.test}", flush=True)
     print(
         f"{len(chosen) - len(survivors)} of {len(chosen)} caught" + "".join(f"\nnot caught: {one}" for one in survivors)
@@ -48,6 +49,8 @@ def _try(copy: Path, mutant: Mutant) -> str:
     file.write_text(mutant.seed(sound))
     try:
         return "caught" if _pytest(copy, [mutant.test]).returncode == _FAILED else "SURVIVED"
+    except subprocess.TimeoutExpired:
+        return "hung"  # a test that does not end has noticed as well
     finally:
         file.write_text(sound)
 
@@ -56,7 +59,7 @@ def _pytest(copy: Path, tests: list[str]) -> "subprocess.CompletedProcess[str]":
     path = os.pathsep.join(str(copy / part) for part in ("", "cli", "models"))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=_LONGEST)
 
 
 if __name__ == "__main__":
