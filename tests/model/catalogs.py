@@ -22,51 +22,50 @@ class Rebuilder:
         return turn(self, scope, state, me)
 
     def _start(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
-        at = "identity" if scope.rules.identity_first else "list"
-        yield ("rebuild.read", me), moved(state, me, (at, self.number, state.ident, None))
-
-    def _identity(
-        self, scope: Scope, state: State, me: int, cat: int, before: tuple[int, ...], made: Catalog | None
-    ) -> Iterator[Step]:
         """The new id comes first, so that whoever confirmed the old one exported before the listing"""
-        at = "confirm" if made else "list"
-        named = moved(state, me, (at, cat, before, made))
-        yield ("rebuild.identity", me), named._replace(ident=(self.number, *before))
+        if not scope.rules.identity_first:
+            yield from self._list(scope, state, me, self.number)
+            return
+        named = moved(state, me, ("begin", self.number))
+        yield ("rebuild.identity", me), named._replace(ident=self.number)
 
-    def _list(
-        self, scope: Scope, state: State, me: int, cat: int, before: tuple[int, ...], made: Catalog | None
-    ) -> Iterator[Step]:
-        """Then the listing, and the replay"""
-        parent = follow(scope, state, next(one for one in before if one == 0 or state.files[one]))
+    def _begin(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
+        """Then a marker, for other rebuilds to see"""
+        begun = state.begun | 1 << cat
+        yield ("rebuild.begin", me), moved(state, me, ("list", cat))._replace(begun=begun)
+
+    def _list(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
+        """Then the listing, and the replay of what the newest catalog exported"""
+        parent = newest(scope, state)
         found = chains(scope, state, parent) if parent is not None else []
         if len(found) != 1:
             yield ("rebuild.refuse", me), moved(state, me, ("done", cat))
             return
         own = found[0]
-        entries = next(history(scope, state, own))
-        opening = written(state, me, (), "open", (parent, len(own), own[-1][0]))
-        made = replay(scope, empty(scope), entries)._replace(journal=(opening,))
+        over = tuple(
+            one for one, files in enumerate(state.files) if state.begun >> one & 1 and not files and one != cat
+        )
+        opening = written(state, me, (), "open", (parent, len(own), own[-1][0], over if scope.rules.over_named else ()))
+        made = replay(scope, empty(scope), next(history(scope, state, own)))._replace(journal=(opening,))
         at = "confirm" if scope.rules.identity_first else "identity"
-        yield ("rebuild.list", me), moved(state, me, (at, cat, before, made))
+        yield ("rebuild.list", me), moved(state, me, (at, cat, made))
 
-    def _confirm(
-        self, scope: Scope, state: State, me: int, cat: int, before: tuple[int, ...], made: Catalog
-    ) -> Iterator[Step]:
+    def _identity(self, scope: Scope, state: State, me: int, cat: int, made: Catalog) -> Iterator[Step]:
+        """A mutant: the listing came first"""
+        named = moved(state, me, ("open", cat, made))
+        yield ("rebuild.identity", me), named._replace(ident=cat, begun=state.begun | 1 << cat)
+
+    def _confirm(self, scope: Scope, state: State, me: int, cat: int, made: Catalog) -> Iterator[Step]:
         """Is this still the newest rebuild?"""
-        goes_on = state.ident[0] == cat or not scope.rules.rebuild_confirms
-        at = ("open", cat, before, made) if goes_on else ("done", cat)
-        yield ("rebuild.confirm", me), moved(state, me, at)
+        goes_on = state.ident == cat or not scope.rules.rebuild_confirms
+        yield ("rebuild.confirm", me), moved(state, me, ("open", cat, made) if goes_on else ("done", cat))
 
-    def _open(
-        self, scope: Scope, state: State, me: int, cat: int, before: tuple[int, ...], made: Catalog
-    ) -> Iterator[Step]:
-        """Its first record says from what it was made; with that in the store's journal it is open for work"""
+    def _open(self, scope: Scope, state: State, me: int, cat: int, made: Catalog) -> Iterator[Step]:
+        """Its first record says what it was made from; with that in the store's journal it is open for work"""
         files = put(state.files, cat, frozenset({(0, made.journal[0])}))
-        yield ("rebuild.export", me), moved(state, me, ("replay", cat, before, made))._replace(files=files)
+        yield ("rebuild.export", me), moved(state, me, ("replay", cat, made))._replace(files=files)
 
-    def _replay(
-        self, scope: Scope, state: State, me: int, cat: int, before: tuple[int, ...], made: Catalog
-    ) -> Iterator[Step]:
+    def _replay(self, scope: Scope, state: State, me: int, cat: int, made: Catalog) -> Iterator[Step]:
         after = moved(state, me, ("done", cat), cat, made)
         yield ("rebuild.replay", me), after._replace(promised=told(state.promised))
 
@@ -85,11 +84,11 @@ class Backup:
 
     def _start(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
         if state.current is not None:
-            yield ("backup.take", me), moved(state, me, ("taken", state.ident[0]))._replace(spare=state.current)
+            yield ("backup.take", me), moved(state, me, ("taken", state.ident))._replace(spare=state.current)
 
     def _taken(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
         back = moved(state, me, ("done", cat), cat, state.spare)
-        yield ("backup.restore", me), back._replace(era=state.era + 1, spare=None)
+        yield ("backup.restore", me), back._replace(era=state.era + 1, spare=None, promised=told(state.promised))
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,15 @@ def empty(scope: Scope) -> Catalog:
     return Catalog((None,) * objects, none, ("none",) * len(scope.versions), (ENDED,) * scope.leases)
 
 
-def follow(scope: Scope, state: State, cat: int) -> int | None:
-    """Another rebuild may have been first: the last catalog made from this one; None when there are several such"""
-    made = [
-        one
-        for one, files in enumerate(state.files)
-        if (entry := dict(files).get(0)) and entry[1] == "open" and entry[2][0] == cat
-    ]
-    if not made or not scope.rules.rebuild_follows:
-        return cat
-    return follow(scope, state, made[0]) if len(made) == 1 else None
+def newest(scope: Scope, state: State) -> int | None:
+    """The catalog to go on from: the one that no other was made from, or passed over; None when there are several"""
+    first = {one: dict(files)[0] for one, files in enumerate(state.files) if any(serial == 0 for serial, _ in files)}
+    old: set[int] = set()
+    for _, kind, payload, _ in first.values():
+        if kind == "open":
+            old |= {payload[0], *payload[3]}
+    left = [one for one in first if one not in old]
+    return left[0] if len(left) == 1 else None
 
 
 def chains(scope: Scope, state: State, cat: int) -> list[list[Entry]]:
@@ -161,7 +159,7 @@ def history(scope: Scope, state: State, own: list[Entry]) -> Iterator[list[Entry
     if not own or own[0][1] != "open":
         yield own
         return
-    parent, taken, head = own[0][2]
+    parent, taken, head, _ = own[0][2]
     for before in chains(scope, state, parent):
         if scope.rules.head_named and (len(before) < taken or before[taken - 1][0] != head):
             continue

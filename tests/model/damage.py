@@ -67,7 +67,7 @@ class Repairer:
         return turn(self, scope, state, me)
 
     def _start(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
-        cat = state.ident[0]
+        cat = state.ident
         catalog = state.current
         row = catalog.rows[self.target] if catalog else None
         if catalog and row and row[0] == "damaged":
@@ -103,7 +103,7 @@ class Repacker:
         return turn(self, scope, state, me)
 
     def _start(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
-        cat = state.ident[0]
+        cat = state.ident
         catalog = state.current
         row, base = (catalog.rows[self.target], catalog.rows[self.base]) if catalog else (None, None)
         if row and base and row[::2] == ("live", -1) and base[::2] == ("live", -1):
@@ -145,7 +145,7 @@ def replaced(scope: Scope, state: State, me: int, cat: int, o: int, base: int) -
     after = ended(scope, catalog, me)._replace(rows=rows)
     state = record(scope, state, me, cat, after, ("heal", ((o, inc, base),)), ("done", cat))
     whole = sum(hurt(v) for v in range(len(scope.versions)) if not damaged(scope, after, v))
-    return state._replace(promised=state.promised & ~whole) if cat == state.ident[0] else state
+    return state._replace(promised=state.promised & ~whole) if cat == state.ident else state
 
 
 def ended(scope: Scope, catalog: Catalog, me: int) -> Catalog:

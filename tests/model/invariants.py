@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from tests.model.catalogs import chains, empty, follow, history
+from tests.model.catalogs import chains, empty, history, newest
 from tests.model.collectors import Collector
 from tests.model.damage import Verifier, parts
 from tests.model.journal import knows, replay
@@ -14,7 +14,7 @@ from tests.model.world import ENDED, PRESENT, Catalog, Scope, State, hurt, marks
 
 def _settled(state: State) -> Catalog | None:
     """The catalog, when there is one and it knows what was exported: nobody begins anything on another"""
-    return state.current if knows(state, state.ident[0]) else None
+    return state.current if knows(state, state.ident) else None
 
 
 def readable(scope: Scope, state: State) -> str | None:
@@ -67,15 +67,17 @@ def recoverable(scope: Scope, state: State) -> str | None:
     """Should the catalog be lost at this moment, the store's journal gives back all that was promised"""
     if not scope.journal:
         return None
-    return _recoverable(scope, state.ident, state.files, state.disk, state.doomed, state.promised)
+    return _recoverable(scope, state.files, state.disk, state.doomed, state.promised)
 
 
 @cache
-def _recoverable(scope: Scope, ident: Any, files: Any, disk: int, doomed: int, promised: int) -> str | None:
+def _recoverable(scope: Scope, files: Any, disk: int, doomed: int, promised: int) -> str | None:
     problem = None
     state = State((), disk, doomed, told(promised), (), files=files)
-    last = follow(scope, state, next(one for one in ident if one == 0 or files[one]))
-    for own in chains(scope, state, last) if last is not None else ():
+    last = newest(scope, state)
+    if last is None:
+        return "Nobody can tell which catalog to go on from"
+    for own in chains(scope, state, last):
         for entries in history(scope, state, own):
             catalog = replay(scope, empty(scope), entries)
             made = state._replace(catalogs=(catalog,), files=(frozenset(),))
@@ -113,7 +115,7 @@ def undisturbed(scope: Scope, state: State) -> str | None:
         at, cat, *rest = state.procs[me]
         catalog = _settled(state)
         if (
-            cat != state.ident[0]
+            cat != state.ident
             or catalog is None
             or state.era
             or any(isinstance(one, Verifier) for one in scope.processes)

@@ -51,7 +51,7 @@ def turn(process: Process, scope: Scope, state: State, me: int) -> Iterator[Step
 def _reopen(process: Process, state: State, me: int) -> Iterator[Step]:
     """Who works for ever may begin anew with the catalog that the store names now, when that one knows its journal"""
     at, cat, *rest = state.procs[me]
-    now = state.ident[0]
+    now = state.ident
     if at == "idle" and cat != now and knows(state, now):
         yield ("open", me), moved(state, me, ("idle", now, *rest))
     if at == "refused" and process.start() == ("idle", 0) and knows(state, now):
@@ -94,7 +94,7 @@ def _send(
 def _sent(scope: Scope, state: State, me: int, cat: int, then: Local) -> Iterator[Step]:
     """F: is this still the catalog of the store, and does it know what the store's journal says?"""
     confirms = scope.rules.save_confirms if then[0] == "ack" else scope.rules.intent_confirms
-    if (confirms and state.ident[0] != cat) or (scope.rules.confirm_known and not knows(state, cat)):
+    if (confirms and state.ident != cat) or (scope.rules.confirm_known and not knows(state, cat)):
         yield ("journal.refuse", me), moved(state, me, ("refused", cat))
     else:
         yield ("journal.confirm", me), moved(state, me, then)

@@ -50,7 +50,7 @@ class Rules:
     head_named: bool = (
         True  # the first record of a rebuilt catalog says how far it went in the journal it was made from
     )
-    rebuild_follows: bool = True  # a rebuild goes on from what another made of the same catalog meanwhile
+    over_named: bool = True  # and names the rebuilds that had begun and were not done at its listing
     rebuild_confirms: bool = True  # and reads the catalog id again after its listing
     # a catalog that was restored
     replay_ends_leases: bool = True  # it goes forward to what was exported, and nobody's lease lives on in it

@@ -49,7 +49,7 @@ class Saver:
         self, scope: Scope, state: State, me: int, cat: int, attempt: int, uploads: int, left: int
     ) -> Iterator[Step]:
         """A: a new lease"""
-        cat = state.ident[0]
+        cat = state.ident
         catalog = state.current
         if catalog is None or not knows(state, cat):
             return
@@ -157,7 +157,7 @@ class Saver:
         losers = uploaded(uploads, inc) & ~sum(name(o, was) for o, was, _ in named)
         if losers:
             state = moved(state, me, ("drop", cat, losers, state.procs[me]))
-        whole = hurt(self.version) if cat == state.ident[0] else 0
+        whole = hurt(self.version) if cat == state.ident else 0
         state = state._replace(promised=(state.promised | offered(me)) & ~whole)
         return state if scope.journal else acknowledged(state, me, self.version)
 

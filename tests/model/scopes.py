@@ -73,6 +73,14 @@ NOTES = Scope(
 TWICE = Scope(
     "twice", (_ONE, _ONE), (Saver(1, attempts=1), Janitor(times=1), Rebuilder(1), Rebuilder(2)), rebuilds=2, **_BUILT
 )
+# three at once
+THRICE = Scope(
+    "thrice",
+    (_ONE, _ONE),
+    (Saver(1, attempts=1), Rebuilder(1), Rebuilder(2), Rebuilder(3)),
+    rebuilds=3,
+    **_BUILT,
+)
 # a save that nobody waits for any more, while two rebuilds follow each other and a collection clears up
 LATECOMER = Scope(
     "latecomer",
@@ -121,6 +129,17 @@ RESTORE_DOUBT = Scope(
     "restore-doubt",
     (_ONE, Version((1,))),
     (Saver(1, attempts=1, unknown=True), Owner(0, times=1), Backup(), Replayer()),
+    backups=True,
+    **_BUILT,
+)
+
+RESTORE_DAMAGE = Scope(
+    "restore-damage", (_ONE,), (Repairer(0), Collector(), Verifier(), Backup(), Replayer()), backups=True, **_BUILT
+)
+RESTORE_UNDO = Scope(
+    "restore-undo",
+    (_ONE,),
+    (Collector(), Janitor(times=1), Undoer(times=1), Backup(), Replayer()),
     backups=True,
     **_BUILT,
 )
@@ -180,7 +199,11 @@ REPACK_REBUILD = Scope(
 
 SCOPES = (
     *(CORE, PAIR, UNKNOWN, LATE, RETIRE, SHARED, HALF, KEEP),
-    *(REBUILD, RESUME, NOTES, TWICE, LATECOMER, AGAIN, RESTORE, RESTORE_NOTES, RESTORE_DOUBT),
+    *(REBUILD, RESUME, NOTES, TWICE, LATECOMER, AGAIN),
+    *(RESTORE, RESTORE_NOTES, RESTORE_DOUBT, RESTORE_UNDO),
     *(DAMAGE, DAMAGE_REBUILD, REPACK, CYCLE, REPACK_REBUILD),
 )
-LARGE = (CORE_LARGE, RETIRE_LARGE, REBUILD_LARGE, RESTORE_RETIRE, DAMAGE_LARGE, REPACK_DAMAGE)
+LARGE = (
+    *(CORE_LARGE, RETIRE_LARGE, REBUILD_LARGE, THRICE),
+    *(RESTORE_RETIRE, RESTORE_DAMAGE, DAMAGE_LARGE, REPACK_DAMAGE),
+)

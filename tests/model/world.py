@@ -44,8 +44,8 @@ class State(NamedTuple):
     """One moment
 
     disk: names that exist; doomed: names whose delete was sent and may arrive once more; promised: versions that were
-    acknowledged and not retired since, and, shifted, processes that may acknowledge one yet; ident: what artstore.json
-    says, the catalog's number and those before it; files: of each catalog the records that were exported; era: how
+    acknowledged and not retired since, and, shifted, processes that may acknowledge one yet; ident: the catalog that
+    artstore.json names; begun: catalogs whose rebuild left its marker; files: of each catalog the records that were exported; era: how
     often a backup was put back; spare: that backup.
     """
 
@@ -54,7 +54,8 @@ class State(NamedTuple):
     doomed: int
     promised: int
     procs: tuple[Local, ...]
-    ident: tuple[int, ...] = (0,)
+    ident: int = 0
+    begun: int = 0
     files: tuple[frozenset[tuple[int, Entry]], ...] = (frozenset(),)
     era: int = 0
     spare: Catalog | None = None
@@ -62,7 +63,7 @@ class State(NamedTuple):
     @property
     def current(self) -> Catalog | None:
         """The catalog that the store names; None while it is being made"""
-        return self.catalogs[self.ident[0]]
+        return self.catalogs[self.ident]
 
 
 class Process(Protocol):
