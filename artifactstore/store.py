@@ -18,15 +18,30 @@ from artifactstore.core.errors import Invalid, NoStore, Unavailable
 from artifactstore.core.events import Monitor, silent
 from artifactstore.core.exports.base import Kind
 from artifactstore.core.exports.checksums import ChecksumReport
+from artifactstore.core.graph import Graph
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference
 from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
-from artifactstore.ops import annotate, checkout, collect, describe, diff, examine, export, ingest, repair, undo, verify
+from artifactstore.ops import (
+    annotate,
+    checkout,
+    collect,
+    describe,
+    diff,
+    examine,
+    export,
+    ingest,
+    lineage,
+    repair,
+    undo,
+    verify,
+)
 from artifactstore.ops.checkout import CheckoutPlan, CheckoutReport
 from artifactstore.ops.diff import Measure, VersionDiff
+from artifactstore.ops.lineage import Standing
 from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
 
@@ -241,8 +256,28 @@ class Store:
         return self.depot.catalog.versions.list(glob=glob, where=filters, sort=sort, limit=limit)
 
     def show(self, ref: str) -> dict[str, Any]:
-        """One version with its files, parents, pins and unique bytes, as a document with stable keys"""
-        return describe.details(self.depot, self.resolve(ref))
+        """One version with its files, parents, pins and unique bytes, as a document with stable keys
+
+        One that was retired is told of as well, by its number or id.
+        """
+        return describe.details(self.depot, self._known(ref))
+
+    def tree(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
+        """What a version came from (`up`) and what came from it (`down`), retired versions too
+
+        depth: how many links away. core/drawing draws it as text, for Graphviz and for Mermaid.
+        """
+        return lineage.tree(self.depot, self._known(ref), up=up, down=down, depth=depth)
+
+    def why(self, ref: str, *, grace: timedelta = collect.GRACE) -> Standing:
+        """What keeps a version, each reason followed to its root, and what its stored policy says
+
+        Of a retired one how it went; grace: how long after its collection an undo is reckoned to be possible.
+        """
+        return lineage.why(self.depot, self._known(ref), grace=grace)
+
+    def _known(self, ref: str) -> VersionInfo:
+        return self.depot.catalog.versions.known(Reference.parse(ref))
 
     def diff(self, old: str, new: str, *, tensors: bool = False) -> VersionDiff:
         """What is different in `new`; tensors: read those that differ and tell by how much
