@@ -1,7 +1,7 @@
-"""Durations and sizes as people write them"""
+"""Durations, sizes and moments as people write them"""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from artifactstore.core.errors import Invalid
@@ -81,3 +81,8 @@ def format_duration(span: timedelta) -> str:
     if hours:
         return f"{hours}h{minutes}min" if minutes else f"{hours}h"
     return f"{minutes}min" if minutes else f"{seconds_left}s"
+
+
+def format_moment(microseconds: int) -> str:
+    """ISO 8601 in UTC, to the second, of microseconds since 1970 UTC"""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifactstore.core.errors import NotFound
+from artifactstore.core.units import format_moment
 from artstore.invocation import Invocation, with_invocation
 from artstore.screen import Column, Screen
 from artstore.versions import age
@@ -62,8 +63,6 @@ _MOVES = (Column("move", right=True), Column("version", style="cyan"), Column("a
 
 
 def _document(store: "Store", alias: "AliasInfo") -> dict[str, Any]:
-    from artifactstore.ops.describe import moment  # noqa: PLC0415  # heavy
-
     version = None if alias.version is None else store.depot.catalog.versions.get(alias.version)
     return {
         "artifact": str(alias.artifact),
@@ -71,7 +70,7 @@ def _document(store: "Store", alias: "AliasInfo") -> dict[str, Any]:
         "id": None if version is None else str(version.id),
         "ref": None if version is None else version.ref,
         "generation": alias.generation,
-        "at": moment(alias.at),
+        "at": format_moment(alias.at),
     }
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.core.errors import Invalid
-from artifactstore.core.units import LONGEST, format_duration, format_size, parse_duration, parse_size
+from artifactstore.core.units import LONGEST, format_duration, format_moment, format_size, parse_duration, parse_size
 
 
 def refused(parse, text):
@@ -252,3 +252,9 @@ def test_a_shown_size_reads_back_within_its_last_digit(nbytes):
 )
 def test_a_size_is_shown_in_powers_of_1000(nbytes, text):
     assert format_size(nbytes) == text
+
+
+def test_moments_are_whole_seconds_before_1970_too():
+    assert format_moment(1_700_000_000_999_999) == "2023-11-14T22:13:20Z"
+    assert format_moment(-1) == "1969-12-31T23:59:59Z"
+    assert format_moment(-(1 << 53)) == "1684-07-28T00:12:25Z"

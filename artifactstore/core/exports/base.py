@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -120,11 +119,6 @@ class Subject:
 def outside_name(parent: ParentFacts) -> str:
     """What names a parent that is not told: its id, else its reference"""
     return parent.ref if parent.id is None else str(parent.id)
-
-
-def moment(microseconds: int) -> str:
-    """ISO 8601 in UTC, to the second"""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def word(metadata: Mapping[str, Any], name: str) -> str | None:

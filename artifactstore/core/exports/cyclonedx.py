@@ -11,7 +11,6 @@ from artifactstore.core.exports.base import (
     Subject,
     VersionFacts,
     link_properties,
-    moment,
     properties,
     shown,
     word,
@@ -25,6 +24,7 @@ from artifactstore.core.exports.identity import (
     version_uri,
 )
 from artifactstore.core.exports.licenses import spdx_license
+from artifactstore.core.units import format_moment
 
 _ID = re.compile(r"(?!LicenseRef-)[A-Za-z0-9.-]+")
 
@@ -39,7 +39,7 @@ def document(subject: Subject) -> dict[str, Any]:
         "serialNumber": f"urn:uuid:{document_uuid('cyclonedx', version)}",
         "version": 1,
         "metadata": {
-            "timestamp": moment(version.created),
+            "timestamp": format_moment(version.created),
             "tools": {"components": [{"type": "application", "name": "artifactstore"}]},
             "component": _Components(subject).model(version),
             "properties": _properties([("artifactstore:store", subject.store_id)]),

@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from artifactstore.core.digest import Digest
-from artifactstore.core.exports.base import ParentFacts, Subject, VersionFacts, moment, shown, word, words
+from artifactstore.core.exports.base import ParentFacts, Subject, VersionFacts, shown, word, words
 from artifactstore.core.exports.identity import hub_source
 from artifactstore.core.exports.licenses import hub_license
 from artifactstore.core.provenance.card import RELATIONS
 from artifactstore.core.provenance.refs import named
-from artifactstore.core.units import format_size
+from artifactstore.core.units import format_moment, format_size
 
 # The four that the hub knows; through any other a version is the same model at another time or in another form
 _RELATIONS = {relation: name for name, relation in RELATIONS.items()}
@@ -153,7 +153,7 @@ def _body(subject: Subject) -> Iterator[str]:
 
 def _facts(version: VersionFacts) -> Iterator[tuple[str, str]]:
     yield "Id", str(version.id)
-    yield "Created", moment(version.created)
+    yield "Created", format_moment(version.created)
     labels = {"Phase": version.phase, "Step": version.step, "Epoch": version.epoch, "Licence": version.license}
     yield from ((name, shown(value)) for name, value in labels.items() if value is not None)
     for tensors in version.tensors:

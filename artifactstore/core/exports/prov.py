@@ -9,7 +9,6 @@ from artifactstore.core.exports.base import (
     Subject,
     VersionFacts,
     link_properties,
-    moment,
     outside_name,
     properties,
     shown,
@@ -17,6 +16,7 @@ from artifactstore.core.exports.base import (
 )
 from artifactstore.core.exports.identity import document_uuid, parent_purl, version_uri
 from artifactstore.core.lineage import Relation
+from artifactstore.core.units import format_moment
 
 # The same weights in another form: neither comes from the other
 _ALTERNATES = {Relation.CONVERT, Relation.RESHARD}
@@ -65,7 +65,7 @@ class _Records:
         self._tell_files(version, entity)
         kinds = list(dict.fromkeys(str(parent.relation) for parent in version.parents))
         self._records["activity"][activity] = {"prov:type": kinds} if kinds else {}
-        self._relate("wasGeneratedBy", entity=entity, activity=activity, time=moment(version.created))
+        self._relate("wasGeneratedBy", entity=entity, activity=activity, time=format_moment(version.created))
         for name in words(version.metadata, "datasets"):
             self._relate("used", activity=activity, entity=self._dataset(name))
         for parent in version.parents:

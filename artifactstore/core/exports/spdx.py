@@ -11,7 +11,6 @@ from artifactstore.core.exports.base import (
     Subject,
     VersionFacts,
     link_properties,
-    moment,
     outside_name,
     properties,
     shown,
@@ -21,6 +20,7 @@ from artifactstore.core.exports.base import (
 from artifactstore.core.exports.identity import document_uuid, hub_source, parent_purl, version_purl, version_uri
 from artifactstore.core.exports.licenses import spdx_license
 from artifactstore.core.lineage import Relation
+from artifactstore.core.units import format_moment
 
 Element = dict[str, Any]
 
@@ -58,7 +58,7 @@ class _Graph:
             "type": "CreationInfo",
             "@id": "_:creation",
             "specVersion": "3.0.1",
-            "created": moment(self._subject.version.created),
+            "created": format_moment(self._subject.version.created),
             "createdBy": [self._id("store")],
             "createdUsing": [self._id("tool")],
         }
@@ -115,7 +115,7 @@ class _Graph:
             software_downloadLocation=version_uri(version.id),
             software_primaryPurpose="model",
             suppliedBy=self._id("store"),
-            releaseTime=moment(version.created),
+            releaseTime=format_moment(version.created),
             verifiedUsing=[{"type": "Hash", "algorithm": "blake3", "hashValue": str(version.id)}],
             ai_typeOfModel=list(dict.fromkeys(kind for kind in kinds if kind)),
             ai_metric=[

@@ -3,7 +3,7 @@
 import pytest
 
 from artifactstore.core.errors import Invalid
-from artifactstore.core.exports.base import Kind, moment, properties, shown, word, words
+from artifactstore.core.exports.base import Kind, properties, shown, word, words
 from tests.core.exports.subjects import family, link, subject, version
 
 
@@ -11,12 +11,6 @@ def test_kinds():
     assert [Kind.parse(kind) for kind in Kind] == list(Kind)
     with pytest.raises(Invalid, match="model-card, cyclonedx"):
         Kind.parse("pdf")
-
-
-def test_moments_are_whole_seconds_before_1970_too():
-    assert moment(1_700_000_000_999_999) == "2023-11-14T22:13:20Z"
-    assert moment(-1) == "1969-12-31T23:59:59Z"
-    assert moment(-(1 << 53)) == "1684-07-28T00:12:25Z"
 
 
 def test_words_of_metadata():
