@@ -1,6 +1,6 @@
 """Selection: which versions a stored policy or one gc may touch, and what of them its keep rules rescue"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -23,9 +23,12 @@ from artifactstore.core.policy import (
     Phase,
     Policy,
     Within,
+    check_known,
     check_span,
 )
 from artifactstore.core.units import format_duration, parse_duration
+
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,24 @@ class Rules:
     def is_empty(self) -> bool:
         """Neither selector nor keep rule, so nothing may go"""
         return self.keep is None and self.selector.is_empty
+
+
+def pattern_for(artifact: str, patterns: Iterable[str]) -> str | None:
+    """Of the patterns that match an artifact's name the longest, of those the first by name"""
+    matching = [pattern for pattern in patterns if fnmatchcase(artifact, pattern)]
+    return min(matching, key=lambda pattern: (-len(pattern), pattern), default=None)
+
+
+def check_rules(rules: Rules, candidates: Sequence[Candidate]) -> None:
+    """Raise Invalid when a phase, or what a keep rule goes by, is nowhere among the candidates they are for"""
+    if rules.keep is not None:
+        check_known(rules.keep, candidates)
+    phase = rules.selector.phase
+    phases = sorted({one.phase for one in candidates if one.phase is not None})
+    if phase is not None and phase not in phases:
+        raise Invalid(
+            f"No version has the phase {phase!r:.80}; there are {', '.join(phases[:_NAMED]) or 'none'}", code="phase"
+        )
 
 
 def _rules(flag: str, texts: str | Words | None) -> list[Policy]:

@@ -1,6 +1,6 @@
 """Retire: rules become a plan with a reason for each version; run retires what the plan says"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Self
@@ -8,13 +8,11 @@ from typing import Any, Literal, Self
 from artifactstore.catalog.base import Retired, Survey
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound, Refused
-from artifactstore.core.policy import AnyOf, Candidate, check_known
+from artifactstore.core.policy import AnyOf, Candidate
 from artifactstore.core.removal import removal_order
-from artifactstore.core.selection import Rules
+from artifactstore.core.selection import Rules, check_rules, pattern_for
 from artifactstore.core.verdict import Decision, decide
 from artifactstore.depot import Depot
-
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,11 @@ def _rules_of(depot: Depot, rules: Rules, survey: Survey) -> Callable[[str], Rul
     # a run alone says where, not what
     bare = replace(rules, selector=replace(rules.selector, run=None)).is_empty
     inside = {name for name in names if run is None or fnmatchcase(name, run)}
-    policies = {name: stored_for(name, stored) for name in inside}
+    policies = {name: _stored_for(name, stored) for name in inside}
     if not bare:
-        _check(rules, [one for one in survey.candidates if one.artifact in inside])
+        check_rules(rules, [one for one in survey.candidates if one.artifact in inside])
     for policy in stored.values():
-        _check(policy, [one for one in survey.candidates if policies.get(one.artifact) is policy])
+        check_rules(policy, [one for one in survey.candidates if policies.get(one.artifact) is policy])
     by_name = policies if bare else {name: _with_rescues(rules, policy) for name, policy in policies.items()}
     return by_name.get
 
@@ -140,21 +138,9 @@ def _with_rescues(rules: Rules, policy: Rules | None) -> Rules:
     return replace(rules, keep=AnyOf(tuple(keeps))) if keeps else rules
 
 
-def _check(rules: Rules, candidates: Sequence[Candidate]) -> None:
-    if rules.keep is not None:
-        check_known(rules.keep, candidates)
-    phase = rules.selector.phase
-    phases = sorted({one.phase for one in candidates if one.phase is not None})
-    if phase is not None and phase not in phases:
-        raise Invalid(
-            f"No version has the phase {phase!r:.80}; there are {', '.join(phases[:_NAMED]) or 'none'}", code="phase"
-        )
-
-
-def stored_for(artifact: str, policies: Mapping[str, Rules]) -> Rules | None:
-    """The policy of an artifact: of the patterns that match its name the longest, of those the first by name"""
-    patterns = [pattern for pattern in policies if fnmatchcase(artifact, pattern)]
-    return policies[min(patterns, key=lambda pattern: (-len(pattern), pattern))] if patterns else None
+def _stored_for(artifact: str, policies: Mapping[str, Rules]) -> Rules | None:
+    pattern = pattern_for(artifact, policies)
+    return None if pattern is None else policies[pattern]
 
 
 def _decided(
