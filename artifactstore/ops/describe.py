@@ -1,16 +1,11 @@
 """Describe: versions as documents with stable keys"""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
-from artifactstore.catalog.base import LinkInfo, PinInfo, VersionInfo
+from artifactstore.catalog.base import LinkInfo, PinInfo, Retirement, VersionInfo
+from artifactstore.core.units import format_moment
 from artifactstore.depot import Depot
-
-
-def moment(microseconds: int) -> str:
-    """ISO 8601 in UTC, to the second"""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def summary(version: VersionInfo) -> dict[str, Any]:
@@ -20,8 +15,9 @@ def summary(version: VersionInfo) -> dict[str, Any]:
         "ref": version.ref,
         "artifact": str(version.artifact),
         "number": version.number,
-        "created": moment(version.created),
-        "taken": moment(version.taken),
+        "state": version.state,
+        "created": format_moment(version.created),
+        "taken": format_moment(version.taken),
         "phase": version.phase,
         "step": version.step,
         "epoch": version.epoch,
@@ -33,23 +29,34 @@ def summary(version: VersionInfo) -> dict[str, Any]:
         "dtypes": list(version.dtypes),
         "tensors": version.tensors,
         "logical_bytes": version.nbytes,
-        "last_load": None if version.last_load is None else moment(version.last_load),
+        "last_load": None if version.last_load is None else format_moment(version.last_load),
     }
 
 
 def details(depot: Depot, version: VersionInfo) -> dict[str, Any]:
-    """A version as `show` tells it: parents, files, pins and unique bytes too"""
+    """A version as `show` tells it: parents, files, pins and unique bytes too; of a retired one how it went"""
     rows = depot.catalog
     return {
         **summary(version),
+        "retired": None if version.retired is None else _retired(version.retired),
         "metadata": rows.versions.metadata(version.id),
         "pins": [_pin(pin) for pin in rows.notes.pins(version.id)],
         "parents": [_link(link) for link in rows.versions.parents(version.id)],
+        "children_count": len(rows.versions.children(version.id)),
         "files": [
             {"path": str(file.path), "size": file.size, "sha256": str(file.sha256), "format": file.format}
             for file in rows.versions.files(version.id)
         ],
         "unique_bytes": rows.usage.unique([version.id])[version.id],
+    }
+
+
+def _retired(how: Retirement) -> dict[str, Any]:
+    return {
+        "at": None if how.at is None else format_moment(how.at),
+        "serial": how.serial,
+        "why": how.why,
+        "swept": None if how.swept is None else format_moment(how.swept),
     }
 
 
@@ -74,7 +81,11 @@ def history(depot: Depot, limit: int) -> list[dict[str, Any]]:
     """Committed records, newest first"""
     records = [json.loads(record.body) for record in depot.catalog.journal.log(limit)]
     return [
-        {"serial": record["serial"], "at": moment(record["at"]), "actions": [_action(a) for a in record["actions"]]}
+        {
+            "serial": record["serial"],
+            "at": format_moment(record["at"]),
+            "actions": [_action(a) for a in record["actions"]],
+        }
         for record in records
     ]
 
@@ -102,7 +113,7 @@ def status(depot: Depot) -> dict[str, Any]:
         "unexported": len(rows.journal.pending(100)),
         "damaged": len(rows.blobs.damaged()) + len(rows.blobs.damaged_manifests()),
         "leases": [
-            {"kind": lease.kind, "host": lease.host, "pid": lease.pid, "expires": moment(lease.expires)}
+            {"kind": lease.kind, "host": lease.host, "pid": lease.pid, "expires": format_moment(lease.expires)}
             for lease in rows.leases.active()
         ],
     }

@@ -136,7 +136,10 @@ def show(
     *,
     ref: Annotated[str, typer.Argument(metavar="REF", help="name, name@alias, name:number, an id or a request id.")],
 ) -> None:
-    """Show one version: its labels, metrics, parents and files"""
+    """Show one version: its labels, metrics, parents and files
+
+    One that was retired is shown too, by its number or id.
+    """
     with run.open(read_only=True) as store:
         document = store.show(ref)
     run.output.tell(document, lambda screen: _draw(screen, document), ids=[document["id"]])
@@ -152,10 +155,16 @@ _FILES = (
 
 def _draw(screen: Screen, document: dict[str, Any]) -> None:
     screen.line(" ".join([document["ref"], *(f"@{alias}" for alias in document["aliases"])]), style="bold")
+    if (retired := document["retired"]) is not None:
+        back = f"; bring it back with: artstore undo {retired['serial']}" if _may_come_back(retired) else ""
+        screen.line(f"It {how_it_went(retired)}{back}", style="yellow")
     fields = [*_labels(document), *_numbers(document)]
     fields += [(f"parent {parent['position']}", _parent(parent)) for parent in document["parents"]]
+    fields += [("children", f"{document['children_count']:,}" if document["children_count"] else "")]
     fields += [("pinned", _pin(pin)) for pin in document["pins"]]
     screen.fields(fields)
+    if not document["files"]:
+        return
     screen.line()
     rows = [(file["path"], format_size(file["size"]), file["format"], file["sha256"]) for file in document["files"]]
     screen.table(_FILES, rows)
@@ -172,9 +181,9 @@ def _labels(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _numbers(document: dict[str, Any]) -> list[tuple[str, str]]:
     tensors = plural(document["tensors"], "tensor") if document["tensors"] else ""
-    size = (
-        f"{format_size(document['logical_bytes'])}, {format_size(document['unique_bytes'])} of it in no other version"
-    )
+    size = format_size(document["logical_bytes"])
+    if document["retired"] is None:
+        size += f", {format_size(document['unique_bytes'])} of it in no other version"
     return [
         ("metrics", metrics_line(document["metrics"])),
         ("created", f"{document['created']} ({age(document['created'])} ago)"),
@@ -193,6 +202,24 @@ def _parent(parent: dict[str, Any]) -> str:
     parts = [parent["relation"], parent["ref"]]
     if parent["weight"] is not None:
         parts.append(f"weight {number(parent['weight'])}")
-    if parent["id"] is None:
-        parts.append("(not in this store)")
+    parts.append("(not in this store)" if parent["id"] is None else f"({_EVIDENCE[parent['evidence']]})")
     return " ".join(parts)
+
+
+_EVIDENCE = {None: "declared", "hash": "verified by hash", "tensors": "shares tensors"}
+
+
+def _may_come_back(retired: dict[str, Any]) -> bool:
+    return retired["swept"] is None and retired["serial"] is not None
+
+
+def how_it_went(retired: dict[str, Any]) -> str:
+    """`was retired 3d ago by record 41: older than 30d (47d), no rule keeps it`, and since when its bytes are gone"""
+    told = "was retired"
+    if retired["at"] is not None:
+        told += f" {age(retired['at'])} ago"
+    if retired["serial"] is not None:
+        told += f" by record {retired['serial']}"
+    if retired["why"] is not None:
+        told += f": {retired['why']}"
+    return told if retired["swept"] is None else f"{told}; its bytes are gone since {retired['swept'][:10]}"

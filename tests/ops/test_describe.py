@@ -40,3 +40,11 @@ def test_status_and_log_tell_what_happened(any_store, model):
     assert [action["do"] for action in oldest["actions"]] == ["version", "alias"]
     assert isinstance(oldest["actions"][0]["blobs"], int)
     assert [action["do"] for action in newest["actions"]] == ["metric"]
+
+
+def test_show_counts_children_and_says_the_state(store, model):
+    store.add([model], name="base")
+    assert (store.show("base")["children_count"], store.show("base")["state"]) == (0, "active")
+    store.add([model], name="child", parents=[store.link("base", "finetune")])
+    assert store.show("base")["children_count"] == 1
+    assert store.show("base")["retired"] is None
