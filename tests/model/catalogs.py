@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.model.journal import knows, replay, turn, written
-from tests.model.world import ENDED, Catalog, Entry, Local, Scope, State, Step, moved, put, told
+from tests.model.journal import replay, turn, written
+from tests.model.world import ENDED, Catalog, Entry, Local, Scope, State, Step, mask, moved, put, told
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Rebuilder:
             one for one, files in enumerate(state.files) if state.begun >> one & 1 and not files and one != cat
         )
         opening = written(state, me, (), "open", (parent, len(own), own[-1][0], over if scope.rules.over_named else ()))
-        made = replay(scope, empty(scope), next(history(scope, state, own)))._replace(journal=(opening,))
+        made = replay(scope, empty(scope), next(history(scope, state, own)))._replace(journal=(opening,), exported=1)
         at = "confirm" if scope.rules.identity_first else "identity"
         yield ("rebuild.list", me), moved(state, me, (at, cat, made))
 
@@ -106,14 +106,14 @@ class Replayer:
     def _idle(self, scope: Scope, state: State, me: int, cat: int) -> Iterator[Step]:
         catalog = state.catalogs[cat]
         assert catalog is not None
-        ahead = [
-            tuple(one) for one in chains(scope, state, cat) if tuple(one[: len(catalog.journal)]) == catalog.journal
-        ]
-        if knows(state, cat) or len(ahead) != 1:
+        head = len(catalog.journal)
+        ahead = [one for one in chains(scope, state, cat) if tuple(one[:head]) == catalog.journal]
+        if len(ahead) != 1 or len(ahead[0]) == head:
             return
-        entries = ahead[0]
         after = catalog._replace(leases=(ENDED,) * scope.leases) if scope.rules.replay_ends_leases else catalog
-        after = replay(scope, after, entries[len(catalog.journal) :])._replace(journal=entries)
+        new = ahead[0][head:]
+        after = replay(scope, after, new)._replace(journal=(*catalog.journal, *new))
+        after = after._replace(exported=catalog.exported | mask(range(head, head + len(new))))
         yield ("catalog.replay", me), moved(state, me, ("idle", cat), cat, after)
 
 

@@ -7,8 +7,6 @@ from tests.model.catalogs import chains, empty, history, newest
 from tests.model.collectors import Collector
 from tests.model.damage import Verifier, parts
 from tests.model.journal import knows, replay
-from tests.model.savers import Saver
-from tests.model.versions import Reader
 from tests.model.world import ENDED, PRESENT, Catalog, Scope, State, hurt, marks, name, told
 
 
@@ -110,24 +108,26 @@ def _gist(catalog: Catalog) -> tuple[Any, ...]:
 
 
 def undisturbed(scope: Scope, state: State) -> str | None:
-    """Nobody whose lease is active loses what it pinned or held"""
-    for me, process in enumerate(scope.processes):
+    """Nobody whose lease is active loses what it pinned or held; damage and restored backups are excuses"""
+    catalog = state.current
+    if catalog is None or state.era or _is_damaged(scope):
+        return None
+    for me, lease in enumerate(scope.slots):
         at, cat, *rest = state.procs[me]
-        catalog = _settled(state)
-        if (
-            cat != state.ident
-            or catalog is None
-            or state.era
-            or any(isinstance(one, Verifier) for one in scope.processes)
-        ):
+        if cat != state.ident:
             continue
-        if isinstance(process, Saver) and at == "lost" and catalog.leases[scope.slots[me] + rest[0]] != ENDED:
+        if at == "lost" and catalog.leases[lease + rest[0]] != ENDED:
             return f"A: saver {me} has an active lease and lost what it had pinned"
-        if isinstance(process, Reader) and at == "read" and catalog.leases[scope.slots[me]] != ENDED:
-            problem = _missing(scope, state, catalog, process.version)
+        if at == "read" and catalog.leases[lease] != ENDED:
+            problem = _missing(scope, state, catalog, scope.processes[me].version)
             if problem:
-                return f"Reader {me} has an active lease on version {process.version}, and {problem}"
+                return f"Reader {me} has an active lease on its version, and {problem}"
     return None
+
+
+@cache
+def _is_damaged(scope: Scope) -> bool:
+    return any(isinstance(process, Verifier) for process in scope.processes)
 
 
 def collectable(scope: Scope, state: State) -> str | None:
@@ -135,7 +135,7 @@ def collectable(scope: Scope, state: State) -> str | None:
     alone = _alone(scope)
     if alone is None or (catalog := _settled(state)) is None:
         return None
-    catalog = catalog._replace(leases=(ENDED,) * scope.leases, journal=())
+    catalog = catalog._replace(leases=(ENDED,) * scope.leases, journal=(), exported=0)
     procs = tuple(process.start() for process in alone.processes)
     if _ends_clean(alone, State((catalog,), state.disk, 0, 0, procs)):
         return None

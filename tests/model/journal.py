@@ -10,6 +10,7 @@ from typing import Any
 from tests.model.world import Catalog, Entry, Local, Process, Row, Scope, State, Step, mask, moved, put
 
 Named = tuple[int, int, int]
+Written = tuple[int, Entry]
 
 
 def record(
@@ -68,45 +69,76 @@ def _publish(scope: Scope, state: State, me: int, cat: int, last: int, then: Loc
         files = put(state.files, cat, state.files[cat] | {one})
         yield ("journal.export", me, one[0]), state._replace(files=files)
     if not todo:
-        yield from _sent(scope, state, me, cat, then)
+        yield from _assure(scope, state, me, cat, then)
 
 
 def _export(scope: Scope, state: State, me: int, cat: int, last: int, own: Entry | None, then: Local) -> Iterator[Step]:
     """E, where a backup may be put back: what is pending is read once, and may be written when the catalog lost it"""
-    journal = state.catalogs[cat].journal
-    if own is not None and scope.rules.export_own and journal[last : last + 1] != (own,):
+    catalog = state.catalogs[cat]
+    assert catalog is not None
+    if own is not None and scope.rules.export_own and catalog.journal[last : last + 1] != (own,):
         yield ("journal.gone", me), moved(state, me, ("refused", cat))
-    else:
-        todo = frozenset(enumerate(journal)) - state.files[cat]
-        yield ("journal.pending", me), moved(state, me, ("send", cat, todo, then))
+        return
+    pending = frozenset(one for one in enumerate(catalog.journal) if not catalog.exported >> one[0] & 1)
+    at = ("send", cat, pending, pending, then) if pending else ("assure", cat, then)
+    yield ("journal.pending", me), moved(state, me, at)
 
 
 def _send(
-    scope: Scope, state: State, me: int, cat: int, todo: frozenset[tuple[int, Entry]], then: Local
+    scope: Scope, state: State, me: int, cat: int, left: frozenset[Written], sent: frozenset[Written], then: Local
 ) -> Iterator[Step]:
-    for one in todo:
+    for one in left:
         files = put(state.files, cat, state.files[cat] | {one})
-        yield ("journal.export", me, one[0]), moved(state, me, ("send", cat, todo - {one}, then))._replace(files=files)
-    if not todo:
-        yield from _sent(scope, state, me, cat, then)
+        after = moved(state, me, ("send", cat, left - {one}, sent, then))
+        yield ("journal.export", me, one[0]), after._replace(files=files)
+    if not left:
+        at = "look" if scope.rules.look_before_mark else "mark"
+        yield from _COMMON[at](scope, state, me, cat, sent, then)
 
 
-def _sent(scope: Scope, state: State, me: int, cat: int, then: Local) -> Iterator[Step]:
-    """F: is this still the catalog of the store, and does it know what the store's journal says?"""
+def _look(scope: Scope, state: State, me: int, cat: int, sent: frozenset[Written], then: Local) -> Iterator[Step]:
+    """Does the catalog know all that the store's journal says? Another record in the place of ours is another's"""
+    if scope.rules.confirm_known and not knows(state, cat):
+        yield ("journal.refuse", me), moved(state, me, ("refused", cat))
+    else:
+        at = ("mark", cat, sent, then) if scope.rules.look_before_mark else ("assure", cat, then)
+        yield ("journal.look", me), moved(state, me, at)
+
+
+def _mark(scope: Scope, state: State, me: int, cat: int, sent: frozenset[Written], then: Local) -> Iterator[Step]:
+    """The catalog remembers that these need not be exported again"""
+    catalog = state.catalogs[cat]
+    assert catalog is not None
+    known = frozenset(enumerate(catalog.journal))
+    done = mask(one[0] for one in sent if one in known or not scope.rules.mark_by_txid)
+    at = ("assure", cat, then) if scope.rules.look_before_mark else ("look", cat, sent, then)
+    yield ("journal.mark", me), moved(state, me, at, cat, catalog._replace(exported=catalog.exported | done))
+
+
+def _assure(scope: Scope, state: State, me: int, cat: int, then: Local) -> Iterator[Step]:
+    """F: is this still the catalog of the store?"""
     confirms = scope.rules.save_confirms if then[0] == "ack" else scope.rules.intent_confirms
-    if (confirms and state.ident != cat) or (scope.rules.confirm_known and not knows(state, cat)):
+    if confirms and state.ident != cat:
         yield ("journal.refuse", me), moved(state, me, ("refused", cat))
     else:
         yield ("journal.confirm", me), moved(state, me, then)
 
 
-_COMMON: dict[str, Callable[..., Iterator[Step]]] = {"publish": _publish, "export": _export, "send": _send}
+_COMMON: dict[str, Callable[..., Iterator[Step]]] = {
+    "publish": _publish,
+    "export": _export,
+    "send": _send,
+    "look": _look,
+    "mark": _mark,
+    "assure": _assure,
+}
 
 
 def knows(state: State, cat: int) -> bool:
     """Whether the catalog knows every record that the store's journal has under its id"""
     catalog = state.catalogs[cat]
-    return catalog is not None and state.files[cat] <= frozenset(enumerate(catalog.journal))
+    files = state.files[cat]
+    return catalog is not None and (not files or files <= frozenset(enumerate(catalog.journal)))
 
 
 def replay(scope: Scope, catalog: Catalog, entries: Iterable[Entry]) -> Catalog:

@@ -41,7 +41,9 @@ class Rules:
     resume_exports: bool = True  # 2: whoever resumes a deletion exports first, too
     save_confirms: bool = True  # F: the catalog id is read again after the export
     intent_confirms: bool = True  # 2: and before anything physical, too
-    confirm_known: bool = True  # F: and so is whether the catalog knows what is exported
+    confirm_known: bool = True  # E: and whether the catalog knows all that was exported
+    look_before_mark: bool = True  # E: that is looked at before records are marked as exported
+    mark_by_txid: bool = True  # E: which marks exactly those records, not whatever has their serials by now
     strays_exported: bool = True  # 5: all records are exported, and the id read again, before an orphan goes
     strays_intended: bool = True  # 5: orphans are named in an intent that is exported before they go
     # a catalog that is made anew

@@ -1,4 +1,4 @@
-"""The model's steps and the named steps of the code that do the same, between whose `.before` and `.after` they happen"""
+"""The model's steps, and the named steps of the code that do the same"""
 
 # None: what happens to the world, or nobody but the model can tell apart
 STEPS = {
@@ -16,6 +16,8 @@ STEPS = {
     "save.clear": None,
     "journal.pending": "journal.export",
     "journal.export": "journal.export",
+    "journal.look": "journal.export",
+    "journal.mark": "journal.export",
     "journal.confirm": "gc.export",
     "journal.gone": None,
     "journal.refuse": None,

@@ -29,7 +29,7 @@ class Catalog(NamedTuple):
 
     rows: of each object None or (state, incarnation, base); held: of each version its version_blob, a mask of objects;
     leases: ENDED, or a mask of pinned names and held versions; marked: versions with an alias or a person's pin;
-    journal: entries, their serial is their place.
+    journal: entries, their serial is their place; exported: serials that are marked so.
     """
 
     rows: tuple[Row | None, ...]
@@ -38,6 +38,7 @@ class Catalog(NamedTuple):
     leases: tuple[int, ...]
     marked: int = 0
     journal: tuple[Entry, ...] = ()
+    exported: int = 0
 
 
 class State(NamedTuple):
@@ -89,7 +90,8 @@ class Version:
         return self.blobs if self.manifest is None else (*self.blobs, self.manifest)
 
 
-@dataclass(frozen=True)
+# hashed by what it is, not by all it holds: it is asked a million times
+@dataclass(frozen=True, eq=False)
 class Scope:
     """Who and what there is
 
@@ -160,6 +162,7 @@ class Scope:
             versions=tuple("active" if v in saved else "none" for v in range(len(self.versions))),
             leases=(ENDED,) * self.leases,
             journal=entries if self.journal else (),
+            exported=mask(range(len(entries))) if self.backups else 0,
         )
         none = (None,) * self.rebuilds
         files = (frozenset(enumerate(catalog.journal)), *(frozenset() for _ in none))
