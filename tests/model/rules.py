@@ -37,6 +37,7 @@ class Rules:
     )
     # the journal
     export_own: bool = True  # E exports its own record, or learns that the catalog lost it
+    export_found: bool = True  # E: a save that found its version there asks the same of the last record it saw
     intent_exported: bool = True  # 2: all records up to the intent are exported before anything physical
     resume_exports: bool = True  # 2: whoever resumes a deletion exports first, too
     save_confirms: bool = True  # F: the catalog id is read again after the export

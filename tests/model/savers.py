@@ -151,7 +151,8 @@ class Saver:
         before = state.catalogs[cat]
         if scope.journal and before.versions[self.version] == "active" and before.rows == after.rows:
             # nothing to write down; what is there must be exported all the same before anybody is told that it is saved
-            state = publish(scope, moved(state, me, then, cat, after), me, cat, after.journal[-1])
+            last = after.journal[-1] if scope.rules.export_found else None
+            state = publish(scope, moved(state, me, then, cat, after), me, cat, last)
         else:
             state = record(scope, state, me, cat, after, ("save", (self.version, named)), then)
         losers = uploaded(uploads, inc) & ~sum(name(o, was) for o, was, _ in named)

@@ -144,6 +144,15 @@ RESTORE_UNDO = Scope(
     **_BUILT,
 )
 
+# and two save the same version meanwhile
+RESTORE_AGAIN = Scope(
+    "restore-again",
+    (_ONE, Version((1,))),
+    (Saver(1, attempts=1), Saver(1, attempts=1), Backup(), Replayer()),
+    backups=True,
+    **_BUILT,
+)
+
 # damage is found while others save, repair and collect
 DAMAGE = Scope(
     "damage",
@@ -200,7 +209,7 @@ REPACK_REBUILD = Scope(
 SCOPES = (
     *(CORE, PAIR, UNKNOWN, LATE, RETIRE, SHARED, HALF, KEEP),
     *(REBUILD, RESUME, NOTES, TWICE, LATECOMER, AGAIN),
-    *(RESTORE, RESTORE_NOTES, RESTORE_DOUBT, RESTORE_UNDO),
+    *(RESTORE, RESTORE_NOTES, RESTORE_DOUBT, RESTORE_UNDO, RESTORE_AGAIN),
     *(DAMAGE, DAMAGE_REBUILD, REPACK, CYCLE, REPACK_REBUILD),
 )
 LARGE = (
