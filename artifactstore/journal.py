@@ -130,11 +130,12 @@ def export(blobs: BlobStore, catalog: Catalog) -> None:
         for record in records:
             # under the catalog that committed it: a depot that was open while its catalog was rebuilt has the old id
             blobs.replace(journal_key(record.catalog, record.serial, record.txid), record.raw)
-        catalog.journal.exported([record.serial for record in records])
         ours = {record.txid for record in records}
         for name in _between(blobs, records[0].catalog, records[0].serial, records[-1].serial):
             if name.txid not in ours:
                 raise parted(blobs, name.key)
+        # looked first: whoever finds nothing pending looks no more
+        catalog.journal.exported([(record.serial, record.txid) for record in records])
 
 
 def is_behind(blobs: BlobStore, catalog: Catalog) -> bool:

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from artifactstore.catalog.base import JournalRecord
-from artifactstore.catalog.batches import chunks
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import journal, store
 
@@ -42,14 +41,13 @@ class Journal:
         """The newest records, newest first"""
         return self._records(sa.select(journal).order_by(journal.c.serial.desc()).limit(limit))
 
-    def exported(self, serials: Sequence[int]) -> None:
-        """These records are durable outside the catalog"""
-
-        def work(connection: Connection) -> None:
-            for chunk in chunks(serials):
-                connection.execute(sa.update(journal).where(journal.c.serial.in_(chunk)).values(exported=True))
-
-        self._database.write(work)
+    def exported(self, records: Sequence[tuple[int, str]]) -> None:
+        """These records (serial, txid) are durable outside the catalog; another in the place of one is not touched"""
+        serial, txid = sa.bindparam("number"), sa.bindparam("name")
+        mark = sa.update(journal).where(journal.c.serial == serial, journal.c.txid == txid).values(exported=True)
+        named = [{"number": number, "name": name} for number, name in records]
+        if named:
+            self._database.write(lambda connection: connection.execute(mark, named))
 
     def _records(self, query: sa.Select[Any]) -> list[JournalRecord]:
         rows = self._database.rows(query)

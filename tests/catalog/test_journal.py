@@ -31,13 +31,19 @@ def test_records_are_canonical_and_in_order(catalog):
 
 
 def test_what_is_not_exported_is_pending(catalog):
-    filled(catalog)
+    names = [(one.serial, one.txid) for one in filled(catalog)]
     assert [record.serial for record in catalog.journal.pending(limit=2)] == [1, 2]
-    catalog.journal.exported([1, 3])
+    catalog.journal.exported([names[0], names[2]])
     assert [record.serial for record in catalog.journal.pending()] == [2]
     catalog.journal.exported([])
-    catalog.journal.exported([2])
+    catalog.journal.exported([names[1]])
     assert catalog.journal.pending() == []
+
+
+def test_a_record_in_the_place_of_an_exported_one_stays_pending(catalog):
+    filled(catalog)
+    catalog.journal.exported([(1, "0" * 32)])
+    assert [record.serial for record in catalog.journal.pending()] == [1, 2, 3]
 
 
 def test_actions_of_one_transaction_stand_in_one_record(catalog):
