@@ -112,9 +112,39 @@ def test_a_page_of_one_version(three, weights):
     assert lines[0].split()[:2] == ["bert:2", "@prod"]
     fields = dict(line.split("  ", 1) for line in lines[1 : lines.index("")])
     assert fields["meta note"].strip() == "it"
-    assert fields["parent 0"].strip() == "finetune bert:1"
+    assert fields["parent 0"].strip() == "finetune bert:1 (verified by hash)"
     assert fields["parent 1"].strip() == "finetune hf://o/x (not in this store)"
     assert lines[-1].startswith("weights.bin  10.2 kB")
+
+
+def test_a_page_counts_children_and_tells_what_evidence_there_is(three, weights, place):
+    done("add", weights, "--as", "bert", "--parent", "bert:1", "--meta", "note=it")
+    other = place / "other"
+    other.write_bytes(b"other")
+    done("add", other, "--as", "x", "--parent", "hf://org/later")
+    done("add", weights, "--as", "org/later")
+    lines = done("show", "bert:1").splitlines()
+    assert ["children", "1"] in [line.split() for line in lines]
+    assert not [line for line in done("show", "bert:2").splitlines() if line.startswith("children")]
+    assert "parent 0  finetune hf://org/later (declared)" in done("show", "x")
+
+
+def test_a_page_of_what_was_retired(three):
+    serial = document("gc", "--older", "15d", "--run", "wan", "--force", "--yes")["done"]["serial"]
+    first, gone, *lines = done("show", "wan:1").splitlines()
+    assert first == "wan:1"
+    assert gone.startswith("It was retired ")
+    assert gone.endswith(f"no rule keeps it; bring it back with: artstore undo {serial}")
+    assert lines[-1].startswith("w.bin")
+    assert "in no other version" not in "".join(lines)
+    done("gc", "--now", "--force", "--yes")
+    first, gone, *lines = done("show", "wan:1").splitlines()
+    assert "; its bytes are gone since 20" in gone
+    assert "undo" not in gone
+    assert lines[-1].startswith("size")
+    told = document("show", "wan:1")
+    assert (told["state"], told["retired"]["serial"], told["files"]) == ("swept", serial, [])
+    assert document("show", "wan:2")["retired"] is None
 
 
 def test_search_finds_labels_and_says_when_not(three):

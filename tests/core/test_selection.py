@@ -11,7 +11,7 @@ from artifactstore.core.calendar import Daily, Monthly, Weekly
 from artifactstore.core.errors import Invalid
 from artifactstore.core.flags import EXAMPLES, write
 from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within
-from artifactstore.core.selection import Rules, Selector
+from artifactstore.core.selection import Rules, Selector, check_rules, pattern_for
 from tests.core.candidates import DAY, NOW, UNTIMED, id_of, labels, spans, stores, version
 
 MONTH = timedelta(days=30)
@@ -250,3 +250,30 @@ def test_any_text_is_rules_or_refused(text):
     with contextlib.suppress(Invalid):
         rules = Rules.parse(text)
         assert Rules.parse(str(rules)) == rules
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [
+        ([], None),
+        (["other", "Run/*"], None),
+        (["*", "r*", "run/a"], "run/a"),
+        (["run/[a]", "run/a*", "run/?"], "run/[a]"),
+        (["run/b", "run/?", "r*n/a", "run/*"], "r*n/a"),
+        (["run/?", "run/*"], "run/*"),
+    ],
+)
+def test_the_longest_pattern_wins(patterns, chosen):
+    assert pattern_for("run/a", patterns) == pattern_for("run/a", patterns[::-1]) == chosen
+
+
+def test_rules_that_go_by_what_is_not_there_are_refused():
+    some = [version("m:1", phase="sft"), version("m:2", metrics={"loss": 1.0})]
+    check_rules(Rules.parse("--phase sft --keep-best 1:loss"), some)
+    check_rules(Rules(), [])
+    with pytest.raises(Invalid, match="phase 'stf'; there are sft"):
+        check_rules(Rules.parse("--phase stf"), some)
+    with pytest.raises(Invalid, match="there are none"):
+        check_rules(Rules.parse("--phase sft"), some[1:])
+    with pytest.raises(Invalid, match="metric 'los'"):
+        check_rules(Rules.parse("--older 1d --keep-best 1:los"), some)
