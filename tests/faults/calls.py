@@ -1,4 +1,4 @@
-"""Every file system call of a child on one folder, and what is done to it: passed, failed, cut short, or its last"""
+"""File system calls of a child on one folder, and what is done to each: passed, failed, cut short, or its last"""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Disks whose power can be cut: real file systems on a loop device, and one that keeps no more than POSIX promises"""
+"""Disks whose power can be cut: ext4 and XFS in a file, and one that keeps no more than POSIX promises"""
 
 import fcntl
 import importlib.util

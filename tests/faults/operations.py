@@ -1,4 +1,4 @@
-"""What is done to a store while it breaks: one entry for each operation, and nothing else to add for a new one"""
+"""What is done to a store while it breaks: a new operation is one more entry at the end"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The power goes off before any call, or once the answer was given: what was acknowledged is there after the restart"""
+"""Power goes off before any call, or after the answer: what was acknowledged is there after the restart"""
 
 import random
 import time
