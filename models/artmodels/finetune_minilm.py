@@ -41,10 +41,10 @@ def main(store: str, folder: str, steps: int) -> None:
     state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
 
     manager = CheckpointManager({"storage_path": store, "run": "minilm-tuned", "best": "loss:min"})
-    first, parents = 1, ["minilm@base"]
+    first, parent = 1, "minilm@base"
     try:
         restored = manager.restore_checkpoint("minilm-tuned@latest", into=state)
-        first, parents = restored.step + 1, []
+        first, parent = restored.step + 1, restored.version.ref
         print(f"restored step {restored.step}, loss {restored.metrics['loss']:.4f}", flush=True)
     except NotFound:
         print("nothing to restore, starting from minilm@base", flush=True)
@@ -59,9 +59,9 @@ def main(store: str, folder: str, steps: int) -> None:
         scheduler.step()
         if step % 2 == 0:
             context = {"request_id": f"demo-step-{step}", "phase": "finetune", "step": step, "state": state}
-            context |= {"parent": parents.pop()} if parents else {}
-            context |= {"metrics": {"loss": loss.item()}}
+            context |= {"parent": parent, "metrics": {"loss": loss.item()}}
             saved = manager.save_checkpoint(context)
+            parent = saved.ref
             print(f"step {step} loss {loss.item():.4f} saved as {saved.ref}", flush=True)
 
 
