@@ -43,8 +43,8 @@ class Journal:
 
     def exported(self, records: Sequence[tuple[int, str]]) -> None:
         """These records (serial, txid) are durable outside the catalog; another in the place of one is not touched"""
-        serial, txid = sa.bindparam("number"), sa.bindparam("name")
-        mark = sa.update(journal).where(journal.c.serial == serial, journal.c.txid == txid).values(exported=True)
+        this = (journal.c.serial == sa.bindparam("number"), journal.c.txid == sa.bindparam("name"))
+        mark = sa.update(journal).where(*this).values(exported=True)
         named = [{"number": number, "name": name} for number, name in records]
         if named:
             self._database.write(lambda connection: connection.execute(mark, named))
