@@ -1,4 +1,4 @@
-"""A file system that keeps no more than POSIX promises: bytes after fsync of a file, names after that of a folder
+"""A file system that keeps what POSIX promises: bytes after fsync of a file, names after fsync of a folder
 
 A process of its own: python -m tests.faults.posix FOLDER. After each unmount it reads one line: `keep` makes all durable,
 `cut SEED` loses what was not synced, but with a seed other than 0 a random part of it stays; then it mounts again.
