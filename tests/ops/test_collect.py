@@ -258,3 +258,11 @@ def test_what_a_policy_frees_is_what_a_collection_removes(any_store, tmp_path):
     report = collect.run(any_store.depot, ZERO, force=True)
     after = sum(any_store.depot.blobs.size(key) for key in any_store.depot.blobs.keys("blobs/"))
     assert plan.frees_bytes == report.removed.nbytes == before - after
+
+
+def test_what_a_killed_command_left_is_written_down_though_nothing_goes(store, tmp_path):
+    fill(store, tmp_path / "m")
+    retired(store, 1)
+    assert store.depot.catalog.journal.pending(1)
+    collect.run(store.depot)
+    assert store.depot.catalog.journal.pending(1) == []
