@@ -19,7 +19,7 @@ demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and g
 	$(PY) -m artmodels.demo
 
 test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 soak: $(VENV)/.stamp-dev ## Break stores for a long time: 10,000 kills, every call failed, 3,000 power cuts
 	SOAK=1 $(PY) -m pytest tests/faults $(PYTEST_ARGS)
