@@ -6,7 +6,7 @@ catalog, and after which record of it. What that one wrote later is no part of t
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,15 +127,21 @@ def export(blobs: BlobStore, catalog: Catalog) -> None:
     """Write committed records beside the blobs; raise Conflict when another catalog wrote others in their place"""
     while pending := catalog.journal.pending(_PENDING):
         records = [Record.parse(one.body) for one in pending]
+        # before, so that a catalog put back under a running writer makes no second branch of the journal
+        _refuse_others(blobs, records)
         for record in records:
             # under the catalog that committed it: a depot that was open while its catalog was rebuilt has the old id
             blobs.replace(journal_key(record.catalog, record.serial, record.txid), record.raw)
-        ours = {record.txid for record in records}
-        for name in _between(blobs, records[0].catalog, records[0].serial, records[-1].serial):
-            if name.txid not in ours:
-                raise parted(blobs, name.key)
-        # looked first: whoever finds nothing pending looks no more
+        # and before ours count as exported: whoever finds nothing pending looks no more
+        _refuse_others(blobs, records)
         catalog.journal.exported([(record.serial, record.txid) for record in records])
+
+
+def _refuse_others(blobs: BlobStore, records: Sequence[Record]) -> None:
+    ours = {record.txid for record in records}
+    for name in _between(blobs, records[0].catalog, records[0].serial, records[-1].serial):
+        if name.txid not in ours:
+            raise parted(blobs, name.key)
 
 
 def is_behind(blobs: BlobStore, catalog: Catalog) -> bool:
