@@ -3,7 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
 from artifactstore.catalog.url import sqlite_url
-from artifactstore.core.errors import Conflict, Exists, Invalid, NoStore, NotFound, StoreError
+from artifactstore.core.errors import Conflict, Corrupt, Exists, Invalid, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
 from artifactstore.journal import PARTED, export, is_behind
@@ -178,7 +179,8 @@ def folder_of(blobs: BlobStore) -> Path | None:
     return blobs.root if isinstance(blobs, LocalBlobs) else None
 
 
-def _catalog_url(blobs: BlobStore, catalog: str | None) -> str:
+def locate_catalog(blobs: BlobStore, catalog: str | None) -> str:
+    """The URL of a store's catalog, by default the file beside its blobs; raise Invalid where there can be none"""
     folder = folder_of(blobs)
     if catalog is not None:
         return catalog
@@ -220,7 +222,7 @@ def init(
     """Make a store, or finish one whose making was interrupted; raise Exists when there is one already"""
     settings = settings or Settings()
     blobs = open_blobs(url, settings)
-    catalog_url = _catalog_url(blobs, catalog)
+    catalog_url = locate_catalog(blobs, catalog)
     info = _begun(blobs, catalog_url, settings)
     if info is None:
         folder = folder_of(blobs)
@@ -290,17 +292,26 @@ def open_depot(
     settings = settings or Settings()
     blobs = open_blobs(url, settings)
     info = read_info(blobs)
-    rows = open_catalog(
-        _catalog_url(blobs, catalog),
-        store_id=info.store_id,
-        catalog_id=info.catalog_id,
-        settings=settings,
-        read_only=read_only,
-    )
+    place = locate_catalog(blobs, catalog)
+    with _damage_told(catalog):
+        rows = open_catalog(
+            place, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings, read_only=read_only
+        )
     depot = Depot(blobs, rows, info, settings, monitor, clock, read_only)
     if read_only:
         depot.warn_behind()
     return depot
+
+
+@contextmanager
+def _damage_told(catalog: str | None) -> Iterator[None]:
+    """What lies in the place of a store's own catalog and is none is a damaged one"""
+    try:
+        yield
+    except Invalid as e:
+        if catalog is not None or e.code != "invalid.catalog":
+            raise
+        raise Corrupt(f"{e.message}; artstore catalog rebuild makes it anew from its store", code="catalog") from e
 
 
 def upgrade_catalog(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:
@@ -311,7 +322,7 @@ def upgrade_catalog(url: str, catalog: str | None = None, *, settings: Settings 
     settings = settings or Settings()
     blobs = open_blobs(url, settings)
     info = read_info(blobs)
-    place = _catalog_url(blobs, catalog)
+    place = locate_catalog(blobs, catalog)
     try:
         open_catalog(place, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings).close()
     except Invalid as e:

@@ -1,7 +1,7 @@
 """Store: the public face, thin verbs over ops"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -26,6 +26,7 @@ from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
 from artifactstore.ops import (
+    adopt,
     annotate,
     checkout,
     collect,
@@ -35,13 +36,16 @@ from artifactstore.ops import (
     export,
     ingest,
     lineage,
+    rebuild,
     repair,
     undo,
     verify,
 )
+from artifactstore.ops.adopt import AdoptReport
 from artifactstore.ops.checkout import CheckoutPlan, CheckoutReport
 from artifactstore.ops.diff import Measure, VersionDiff
 from artifactstore.ops.lineage import Standing
+from artifactstore.ops.rebuild import RebuildPlan, RebuildReport
 from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
 
@@ -81,6 +85,46 @@ class Store:
     def catalog_upgrade(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:
         """Bring the catalog of a store to the schema of this release; the schema it then has"""
         return depots.upgrade_catalog(url, catalog, settings=settings)
+
+    @staticmethod
+    def plan_rebuild(
+        url: str,
+        catalog: str | None = None,
+        *,
+        settings: Settings | None = None,
+        source: str | None = None,
+        until: int | None = None,
+    ) -> RebuildPlan:
+        """Look at what `catalog_rebuild` would do, changing nothing
+
+        source: the id of the catalog whose records count, where the journal has several. until: the serial of the last
+        record to take, where a later one is lost.
+        """
+        return rebuild.plan(url, catalog, settings=settings, source=source, until=until)
+
+    @staticmethod
+    def catalog_rebuild(
+        url: str,
+        catalog: str | None = None,
+        *,
+        plan: RebuildPlan | None = None,
+        settings: Settings | None = None,
+        monitor: Monitor = silent,
+    ) -> RebuildReport:
+        """Make the catalog of a store anew from its journal and manifests, as planned
+
+        Raise Corrupt, changing nothing, for a journal with a record missing or damaged.
+        """
+        plan = plan or rebuild.plan(url, catalog, settings=settings)
+        return rebuild.run(plan, settings=settings, monitor=monitor)
+
+    def adopt(self, versions: Sequence[Digest]) -> AdoptReport:
+        """Commit manifests that lie here and that no record names, as a rebuild finds them"""
+        return adopt.run(self.depot, versions)
+
+    def catalog_dump(self) -> Iterator[str]:
+        """Everything the catalog means, as lines of JSON in a stable order"""
+        return self.depot.catalog.dump()
 
     def __enter__(self) -> Self:
         return self

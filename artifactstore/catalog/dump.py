@@ -51,7 +51,7 @@ def _written(connection: Connection) -> IO[str]:
     lines = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # the reader closes it
     try:
         for line in _lines(connection):
-            json.dump(line, lines, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+            lines.write(json.dumps(line, sort_keys=True, separators=(",", ":")))
             lines.write("\n")
     except BaseException:
         lines.close()

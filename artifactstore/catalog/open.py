@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 from artifactstore.catalog.aliases import Aliases
 from artifactstore.catalog.blobs import BlobRows
 from artifactstore.catalog.collect import Collections
+from artifactstore.catalog.dump import dump
 from artifactstore.catalog.journal import Journal
 from artifactstore.catalog.leases import Leases
 from artifactstore.catalog.notes import Notes
+from artifactstore.catalog.place import MAKE_ANEW
 from artifactstore.catalog.policies import Policies
 from artifactstore.catalog.replay import Replays
 from artifactstore.catalog.retire import Retirements
@@ -77,6 +79,18 @@ class Catalog:
         """The database's clock, microseconds since 1970 UTC"""
         return self.database.read(self.database.now)
 
+    def check(self) -> list[str]:
+        """What SQLite finds wrong about the structure of its file, at most ten things; nothing on Postgres"""
+        if self.database.is_postgres:
+            return []
+        query = sa.text("PRAGMA quick_check(10)")
+        found = self.database.read(lambda connection: connection.execute(query).scalars().all())
+        return [line for line in found if line != "ok"]
+
+    def dump(self) -> Iterator[str]:
+        """Everything the catalog means, as lines of JSON in a stable order (catalog/dump.py)"""
+        return dump(self.database)
+
     def close(self) -> None:
         """Close the connections of this process"""
         self.database.close()
@@ -137,8 +151,14 @@ def _refuse_other(found: Identity | None, wanted: Identity | None, database: Dat
 def _check_same(found: Identity, wanted: tuple[str | None, str | None], database: Database) -> None:
     for what, expected, actual in zip(("store", "catalog"), wanted, found, strict=True):
         if expected not in {None, actual}:
+            why = (
+                "belongs to another store"
+                if what == "store"
+                else "is not the one its store names: another took over, or a rebuild was interrupted; "
+                "artstore catalog rebuild makes it anew"
+            )
             raise Conflict(
-                f"Catalog {database.url.shown} belongs to another store ({what} {actual}, expected {expected})",
+                f"Catalog {database.url.shown} {why} ({what} {actual}, expected {expected})",
                 code="catalog",
                 expected=expected,
                 actual=actual,
@@ -148,7 +168,8 @@ def _check_same(found: Identity, wanted: tuple[str | None, str | None], database
 def _identity(connection: Connection, database: Database) -> Identity:
     found = _found(connection, database)
     if found is None:
-        raise NotFound(f"No catalog at {database.url.shown}", code="catalog", catalog=database.url.shown)
+        message = f"No catalog at {database.url.shown}; {MAKE_ANEW}"
+        raise NotFound(message, code="catalog", catalog=database.url.shown)
     return found
 
 

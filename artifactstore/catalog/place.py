@@ -37,6 +37,7 @@ _NETWORK = frozenset(
         "fuse.sshfs",
     ]
 )
+MAKE_ANEW = "artstore catalog rebuild makes it anew from its store"
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -68,7 +69,7 @@ def check_file(file: Path, *, network: bool, create: bool) -> None:
 
 def _refuse_missing(file: Path, *, create: bool, cause: OSError) -> None:
     if not create:
-        raise NotFound(f"No catalog at {file}", code="catalog", path=str(file)) from cause
+        raise NotFound(f"No catalog at {file}; {MAKE_ANEW}", code="catalog", path=str(file)) from cause
     if not file.parent.is_dir():
         raise Invalid(
             f"No folder {file.parent} for the catalog; make it first", code="catalog-url", path=str(file)

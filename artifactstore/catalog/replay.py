@@ -48,7 +48,7 @@ from artifactstore.core.record import Record
 UNKNOWN = -1
 Name = Callable[[Digest, str], str]
 What = Literal["blobs", "manifests"]
-_TABLES: dict[What, Table] = {"blobs": blob, "manifests": manifest}
+OBJECTS: dict[What, Table] = {"blobs": blob, "manifests": manifest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,14 @@ class Replays:
 
     def manifests(self, versions: Sequence[Digest]) -> dict[Digest, str]:
         """Keys of manifests that have a row"""
-        query = sa.select(manifest.c.digest, manifest.c.key)
+        return self._database.read(lambda connection: manifest_keys(connection, versions))
 
-        def work(connection: Connection) -> dict[Digest, str]:
-            return {Digest(row.digest): row.key for row in select_in(connection, query, manifest.c.digest, versions)}
+    def versions(self, ids: Sequence[Digest]) -> set[bytes]:
+        """Those that the catalog knows, retired and swept ones too"""
+        query = sa.select(version.c.digest)
+
+        def work(connection: Connection) -> set[bytes]:
+            return {row.digest for row in select_in(connection, query, version.c.digest, ids)}
 
         return self._database.read(work)
 
@@ -126,23 +130,35 @@ def replay(connection: Connection, records: Iterable[Record], shelf: Shelf) -> N
         connection.execute(sa.update(store).values(head_serial=last.serial, head_txid=last.txid))
 
 
+def manifest_keys(connection: Connection, versions: Sequence[Digest]) -> dict[Digest, str]:
+    """Keys of manifests that have a row"""
+    query = sa.select(manifest.c.digest, manifest.c.key)
+    return {Digest(row.digest): row.key for row in select_in(connection, query, manifest.c.digest, versions)}
+
+
 def unmeasured(connection: Connection) -> list[tuple[What, Place]]:
     """Objects whose size no manifest told, as theirs are gone or lost"""
     return [
         (what, to_place(row))
-        for what, table in _TABLES.items()
+        for what, table in OBJECTS.items()
         for row in connection.execute(place_query(table).where(table.c.size == UNKNOWN).order_by(table.c.id))
     ]
 
 
-def measure(connection: Connection, found: Iterable[tuple[What, Place, int | None]]) -> None:
-    """Note sizes; an object that is not here is damaged, as is a manifest: it would have been read"""
+def measure(connection: Connection, found: Iterable[tuple[What, Place, int | None]]) -> list[tuple[What, Place]]:
+    """Note sizes, 0 of what is not here; that is damaged, as is a manifest, which would else have been read
+
+    What was found damaged just now.
+    """
+    damaged = []
     for what, place, size in found:
-        table = _TABLES[what]
+        table = OBJECTS[what]
         values: dict[str, Any] = {"size": size or 0, "stored_size": size or 0}
         if size is None or what == "manifests":
             values["state"] = "damaged"
+            damaged += [(what, place)] if place.state in PRESENT else []
         connection.execute(sa.update(table).where(table.c.digest == place.digest).values(values))
+    return damaged
 
 
 def release(connection: Connection) -> None:
@@ -352,7 +368,7 @@ def _nothing(action: Action) -> Action:
 
 
 def _named(action: Action) -> Iterator[tuple[Table, dict[Digest, str]]]:
-    for what, table in _TABLES.items():
+    for what, table in OBJECTS.items():
         yield table, dict(_exact(action.get(what, ())))
 
 
@@ -388,10 +404,11 @@ def _count(
     ]
     if new:
         connection.execute(sa.insert(table), new)
+    known = {digest: sizes.get(digest, row.size or UNKNOWN) for digest, row in before.items()}
     changed = [
-        {"row": row.id, **_values(names[digest], sizes.get(digest, row.size), key(digest, names[digest]))}
+        {"row": row.id, **_values(names[digest], known[digest], key(digest, names[digest]))}
         for digest, row in before.items()
-        if (row.inc, row.state, sizes.get(digest, row.size)) != (names[digest], "live", row.size)
+        if (row.inc, row.state, row.size) != (names[digest], "live", known[digest])
     ]
     if changed:
         connection.execute(sa.update(table).where(table.c.id == sa.bindparam("row")), changed)

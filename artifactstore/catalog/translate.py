@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from artifactstore.catalog.place import MAKE_ANEW
 from artifactstore.catalog.url import CatalogUrl
 from artifactstore.core.errors import (
     Busy,
@@ -18,7 +19,7 @@ from artifactstore.core.errors import (
     Unavailable,
 )
 
-_DAMAGED = "is damaged; artstore catalog rebuild makes it anew from the store"
+_DAMAGED = f"is damaged; {MAKE_ANEW}"
 _SQLITE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_PERM: (Denied, "may not be opened by this user"),
     sqlite3.SQLITE_AUTH: (Denied, "may not be opened by this user"),

@@ -58,6 +58,10 @@ def _store(depot: Depot) -> Finding:
 
 
 def _catalog(depot: Depot) -> Finding:
+    wrong = depot.catalog.check()
+    if wrong:
+        detail = f"{depot.catalog.url} is damaged ({wrong[0]}); artstore catalog rebuild makes it anew from its store"
+        return Finding("catalog", "fail", detail)
     count, nbytes = depot.catalog.blobs.totals()
     return Finding("catalog", "ok", f"{depot.catalog.url}: {count} blobs, {format_size(nbytes)}")
 

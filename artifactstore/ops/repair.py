@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from artifactstore.blobs.base import BlobReader, BlobSweeper
-from artifactstore.blobs.layout import blob_key, manifest_key, quarantine_key
+from artifactstore.blobs.layout import blob_key, manifest_key
 from artifactstore.catalog.base import Place, Written
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound, StoreError
@@ -15,13 +14,10 @@ from artifactstore.core.manifest import MAX_BLOB, Extent, FileEntry, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.source import LocalReading, looking_at
+from artifactstore.ops.transfer.strays import StoreAccess, find_bytes
 from artifactstore.session import open_session
 
 _BATCH = 64
-
-
-class StoreAccess(BlobReader, BlobSweeper, Protocol):
-    """What a donor store must be able to do"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,11 @@ def run(depot: Depot, plan: RepairPlan, *, store: StoreAccess | None = None, fil
     store: another store's bytes, trusted for nothing but bytes that match; files: a folder of plain model files.
     Without either, incarnations of this store that were set aside or left over are tried.
     """
-    found = [(place, raw) for place in plan.manifests if (raw := _object(store or depot.blobs, place, manifest_key))]
+    found = [
+        (place, raw)
+        for place in plan.manifests
+        if (raw := find_bytes(store or depot.blobs, place.digest, place.size, manifest_key))
+    ]
     healed = _heal(depot, manifests=found)
     donors: list[Donor] = [StoreDonor(store or depot.blobs)]
     if files is not None:
@@ -110,26 +110,7 @@ class StoreDonor:
 
     def find(self, place: Place) -> bytes | None:
         """Read every incarnation in turn"""
-        return _object(self._blobs, place, blob_key)
-
-
-def _object(blobs: StoreAccess, place: Place, name: Any) -> bytes | None:
-    stem = name(place.digest, "0" * 16).split(".", 1)[0]
-    for key in _incarnations(blobs, stem):
-        try:
-            if blobs.size(key) != place.size:
-                continue
-            raw = blobs.read(key)
-        except StoreError:
-            continue
-        if Digest.of(raw) == place.digest:
-            return raw
-    return None
-
-
-def _incarnations(blobs: StoreAccess, stem: str) -> Iterator[str]:
-    yield from (key for key in blobs.keys(f"{stem}.") if not key.endswith(".z"))
-    yield from blobs.keys(quarantine_key(f"{stem}."))
+        return find_bytes(self._blobs, place.digest, place.size, blob_key)
 
 
 class FilesDonor:

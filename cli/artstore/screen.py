@@ -95,7 +95,7 @@ def write(line: str) -> None:
 
 def write_all(lines: Iterable[str]) -> None:
     """Lines of data, flushed once"""
-    sys.stdout.write("".join([f"{line}\n" for line in lines]))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
 
 
