@@ -109,6 +109,9 @@ class Depot:
         if self.read_only:
             raise Invalid("This store was opened read-only", code="read-only")
         self._check_named()
+        if self.catalog.journal.pending(1):
+            # of a command that was killed; this one may find nothing to commit, and so nothing to export
+            self.export_journal()
         if not is_behind(self.blobs, self.catalog):
             return
         self.step("catalog.replay.before")

@@ -74,8 +74,6 @@ def run(depot: Depot, grace: timedelta = GRACE, *, force: bool = False, orphans:
     """
     depot.check_writable()
     clear_dead(depot)
-    # a command that was killed may have left something to be written down, and there may be nothing to remove
-    depot.acknowledge()
     with Lease(depot, "collect") as lease:
         try:
             _reap(depot)
