@@ -20,6 +20,7 @@ from artifactstore.core.record import Record
 PARTED = "conflict.catalog-parted"
 _NAME = re.compile(r"(?P<serial>[0-9]{12})-(?P<txid>[0-9a-f]{16}|[0-9a-f]{32})\.json")
 _PENDING = 100
+_BEGUN = "begun"
 
 
 class Name(NamedTuple):
@@ -36,6 +37,16 @@ class Origin(NamedTuple):
     catalog: str
     serial: int
     txid: str | None
+
+
+class Branches(NamedTuple):
+    """The catalogs that a journal knows. known: all of them, also those that never came to a record
+
+    living: those with records that no other goes on from, and that none set aside when it began.
+    """
+
+    known: frozenset[str]
+    living: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +123,28 @@ def trace(blobs: BlobStore, catalog_id: str, last: int | None = None) -> Chain:
     return Chain(blobs, catalog_id, tuple(parts))
 
 
-def heads(blobs: BlobStore) -> list[str]:
-    """Ids of the catalogs that have records and that no other catalog was rebuilt from"""
+def begin(blobs: BlobStore, catalog_id: str) -> None:
+    """Mark that a catalog is being made, so that a later one knows of it whatever becomes of it"""
+    blobs.replace(f"{journal_prefix(catalog_id)}{_BEGUN}", b"")
+
+
+def survey(blobs: BlobStore) -> Branches:
+    """Which catalogs wrote into a journal, and which of them others go on from"""
+    known: set[str] = set()
     firsts: dict[str, Name] = {}
     for key in blobs.keys(JOURNAL):
-        name = parse_name(key)
+        name, (_, one, *_) = parse_name(key), key.split("/")
         if name is not None:
-            firsts.setdefault(key.split("/")[1], name)
-    origins = [_origin(_first(blobs, name, one), name.key) for one, name in firsts.items()]
-    return sorted(firsts.keys() - {origin.catalog for origin in origins if origin is not None})
+            firsts.setdefault(one, name)
+        if name is not None or key.endswith(f"/{_BEGUN}"):
+            known.add(one)
+    past: set[str] = set()
+    for one, name in firsts.items():
+        first = _first(blobs, name, one)
+        origin = _origin(first, name.key)
+        if origin is not None:
+            past |= {origin.catalog, *first.actions[0].get("over", ())}
+    return Branches(frozenset(known), tuple(sorted(firsts.keys() - past)))
 
 
 def export(blobs: BlobStore, catalog: Catalog) -> None:

@@ -15,7 +15,7 @@ from artifactstore.catalog.open import create_catalog
 from artifactstore.catalog.url import sqlite_url
 from artifactstore.core.errors import Conflict, Corrupt, Invalid
 from artifactstore.core.settings import Settings
-from artifactstore.journal import Origin, export, heads, is_behind, parse_name, trace
+from artifactstore.journal import Origin, begin, export, is_behind, parse_name, survey, trace
 from tests.contract.catalog import manifest_of, save
 from tests.journals import body, fill, put, rebuilt, txid
 
@@ -79,7 +79,7 @@ class TestAcrossCatalogs:
             ("three", 6),
         ]
         assert chain.head == Origin("three", 6, txid(6))
-        assert heads(blobs) == ["three"]
+        assert list(survey(blobs).living) == ["three"]
 
     def test_what_the_old_one_wrote_later_is_no_part_of_it(self, blobs):
         fill(blobs, "one", 1, 5)
@@ -91,7 +91,7 @@ class TestAcrossCatalogs:
         rebuilt(blobs, "two", "one", 0)
         fill(blobs, "one", 1, 2)
         assert serials(trace(blobs, "two")) == [1]
-        assert heads(blobs) == ["two"]
+        assert list(survey(blobs).living) == ["two"]
 
     def test_the_record_it_goes_on_from_must_be_there(self, blobs):
         fill(blobs, "one", 1, 2)
@@ -128,11 +128,24 @@ class TestAcrossCatalogs:
             trace(blobs, "two")
 
     def test_several_heads_are_all_told(self, blobs):
-        assert heads(blobs) == []
+        assert list(survey(blobs).living) == []
         fill(blobs, "one", 1, 3)
         rebuilt(blobs, "two", "one", 3)
         rebuilt(blobs, "three", "one", 2)
-        assert heads(blobs) == ["three", "two"]
+        assert list(survey(blobs).living) == ["three", "two"]
+
+    def test_a_catalog_that_others_set_aside_is_no_head(self, blobs):
+        fill(blobs, "one", 1, 3)
+        begin(blobs, "lost")
+        rebuilt(blobs, "two", "one", 3)
+        rebuilt(blobs, "three", "one", 3, over=["two", "lost"])
+        assert survey(blobs) == (frozenset(["one", "two", "three", "lost"]), ("three",))
+
+    def test_a_catalog_that_was_only_begun_is_known(self, blobs):
+        begin(blobs, "lost")
+        begin(blobs, "lost")
+        assert survey(blobs) == (frozenset(["lost"]), ())
+        assert trace(blobs, "lost").parts == ()
 
     def test_it_can_end_before_the_last_record(self, blobs):
         fill(blobs, "one", 1, 3)

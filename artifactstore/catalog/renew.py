@@ -32,11 +32,12 @@ from artifactstore.catalog.tables import metadata, store
 from artifactstore.catalog.upgrade import migrate, refuse_foreign, refuse_newer, schema
 from artifactstore.catalog.url import parse_url, sqlite_url
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, Corrupt, Invalid, NotFound
+from artifactstore.core.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
 from artifactstore.core.record import Record
 from artifactstore.core.settings import Settings
 
 T = TypeVar("T")
+U = TypeVar("U")
 Identity = tuple[str, str]
 _ROWS = 2000
 _DAY = 86_400
@@ -74,38 +75,58 @@ class Renewal:
         for row in self._connection.execute(query.execution_options(yield_per=_ROWS)):
             yield to_place(row)
 
-    def seal(self, origin: tuple[str, int, str | None], damaged: Sequence[tuple[What, Digest]]) -> None:
-        """The first record of the new catalog, and one for every few objects that were found damaged"""
+    def seal(
+        self, origin: tuple[str, int, str | None], over: Sequence[str], damaged: Sequence[tuple[What, Place]]
+    ) -> None:
+        """The first record of the new catalog, and one for every few objects that were found damaged
+
+        over: catalogs that this one does not go on from, and nobody may.
+        """
         at = self._database.now(self._connection)
         catalog_id, serial, txid = origin
-        self._append([{"do": "rebuilt", "from": catalog_id, "serial": serial, "txid": txid}], at)
+        first = {"do": "rebuilt", "from": catalog_id, "serial": serial, "txid": txid, "over": list(over)}
+        self._append([first], at)
         for what, table in OBJECTS.items():
-            for chunk in chunks([digest for kind, digest in damaged if kind == what]):
-                here = table.c.digest.in_(chunk)
+            for chunk in chunks([place for kind, place in damaged if kind == what]):
+                # as unread they are damaged already, and others may have got another incarnation since
+                here = table.c.inc.in_([place.inc for place in chunk])
                 self._connection.execute(sa.update(table).where(here).values(state="damaged"))
                 found = self._connection.execute(sa.select(table.c.digest, table.c.inc).where(here))
                 names = [[Digest(row.digest).hex(), row.inc] for row in found]
-                self._append([{"do": "damaged", what: names}], at)
+                if names:
+                    self._append([{"do": "damaged", what: names}], at)
         self._connection.execute(sa.update(store).values(rebuilt_at=at))
 
     def _append(self, actions: list[dict[str, object]], at: int) -> None:
         append(self._connection, secrets.token_hex(16), actions, at)
 
 
-def renew(url: str, identity: Identity, settings: Settings, fill: Callable[[Renewal], T]) -> T:
-    """Make the rows of a catalog anew by `fill`, all or nothing; raise Conflict for that of another store"""
+def renew(
+    url: str,
+    identity: Identity,
+    settings: Settings,
+    prepare: Callable[[Renewal], U],
+    finish: Callable[[Renewal, U], T],
+) -> T:
+    """Make the rows of a catalog anew, all or nothing; raise Conflict for that of another store
+
+    On SQLite, where it is made aside, `prepare` is durable before `finish` begins.
+    """
     with closing(Database(url, settings, create=True)) as database:
         migrate(database)
 
-        def work(connection: Connection) -> T:
+        def begin(connection: Connection) -> U:
             _check_store(connection, identity[0], database)
             for table in reversed(metadata.sorted_tables):
                 connection.execute(sa.delete(table))
             row = {"id": 1, "store_id": identity[0], "catalog_id": identity[1], "head_serial": 0, "head_txid": None}
             connection.execute(sa.insert(store), {**row, "created": database.now(connection)})
-            return fill(Renewal(database, connection))
+            return prepare(Renewal(database, connection))
 
-        return database.write(work, exclusive=True)
+        if database.is_postgres:
+            return database.write(lambda one: finish(Renewal(database, one), begin(one)), exclusive=True)
+        prepared = database.write(begin, exclusive=True)
+        return database.write(lambda one: finish(Renewal(database, one), prepared), exclusive=True)
 
 
 def is_there(url: str, store_id: str, settings: Settings, *, inside: bool) -> bool:
@@ -142,14 +163,14 @@ def put_in_place(new: Path, file: Path) -> Path | None:
     """Let `new` take the place of a catalog, which is kept beside it with its log; where, None when there was none"""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     kept = file.with_name(f"{file.name}.replaced-{stamp}")
-    # the database before its log: who opens it meanwhile finds none, instead of one without its last commits
-    _rename(file, kept, _BESIDE)
     try:
+        # the database before its log: who opens it meanwhile finds none, instead of one without its last commits
+        _rename(file, kept, _BESIDE)
         # and here its log before the database
         _rename(new, file, reversed(_BESIDE))
-    except OSError:
-        _rename(kept, file, reversed(_BESIDE))
-        raise
+    except OSError as e:
+        message = f"{file} cannot be replaced ({e.strerror}); mend that and rebuild again"
+        raise Unavailable(message, code="catalog", path=str(file)) from e
     _sync(file.parent)
     return kept if kept.exists() else None
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from artifactstore.blobs.ahead import ask_ahead
 from artifactstore.blobs.base import BlobStore
-from artifactstore.blobs.layout import MANIFESTS, SETTINGS_KEY, journal_prefix, parse_object
+from artifactstore.blobs.layout import MANIFESTS, SETTINGS_KEY, parse_object
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import Place
 from artifactstore.catalog.open import Catalog, open_catalog
@@ -24,7 +24,7 @@ from artifactstore.core.events import Monitor, Step, silent
 from artifactstore.core.record import Record
 from artifactstore.core.settings import Settings
 from artifactstore.depot import StoreInfo, folder_of, locate_catalog, read_info
-from artifactstore.journal import Chain, Origin, export, heads, trace
+from artifactstore.journal import Branches, Chain, Origin, begin, export, survey, trace
 from artifactstore.replay import read_batches, size_of
 
 # of so many objects whose names begin alike a listing is cheaper than a question for each
@@ -36,13 +36,15 @@ _NAMES = 1000
 class RebuildPlan:
     """What would be replayed into which catalog. origin: the last record; named: the catalog the store names now
 
-    until: the serial after which records are left out, None for none. replaces: there is a catalog already.
+    until: the serial after which records are left out, None for none. forced: a person named the origin's catalog.
+    replaces: there is a catalog already.
     """
 
     store: str
     info: StoreInfo
     origin: Origin
     until: int | None
+    forced: bool
     catalog: str
     replaces: bool
     url: str = field(repr=False)
@@ -100,11 +102,12 @@ def plan(
     blobs = open_blobs(url, settings)
     info = read_info(blobs)
     place = locate_catalog(blobs, catalog)
-    chain = trace(blobs, source or _source(blobs, info), until)
+    chain = trace(blobs, source or _source(blobs, info.catalog_id, survey(blobs)), until)
     if source is not None and not chain.parts and until != 0:
         raise NotFound(f"The journal of {blobs.url} has no records of a catalog {source:.40}", code="catalog")
     replaces = is_there(place, info.store_id, settings, inside=catalog is None)
-    return RebuildPlan(blobs.url, info, chain.head, until, parse_url(place).shown, replaces, place)
+    shown = parse_url(place).shown
+    return RebuildPlan(blobs.url, info, chain.head, until, source is not None, shown, replaces, place)
 
 
 def run(plan: RebuildPlan, *, settings: Settings | None = None, monitor: Monitor = silent) -> RebuildReport:
@@ -127,18 +130,17 @@ def run(plan: RebuildPlan, *, settings: Settings | None = None, monitor: Monitor
     return RebuildReport(work.info.catalog_id, serial, versions, tuple(lost), uncommitted, replaced)
 
 
-def _source(blobs: BlobStore, info: StoreInfo) -> str:
-    """The catalog whose records are the store's: the one it names, unless a rebuild was interrupted"""
-    found = heads(blobs)
-    if info.catalog_id in found or not found:
-        return info.catalog_id
-    if len(found) == 1 and not any(True for _ in blobs.keys(journal_prefix(info.catalog_id))):
-        return found[0]
+def _source(blobs: BlobStore, named: str, branches: Branches) -> str:
+    """The catalog whose records are the store's: the one that no other goes on from"""
+    if not branches.living:
+        return named
+    if len(branches.living) == 1:
+        return branches.living[0]
     raise Refused(
-        f"{blobs.url} names a catalog whose records others went on from, or several catalogs have records of their "
-        f"own; find out which was in use and say --from {' or --from '.join(found)}",
+        f"Several catalogs have records of their own in the journal of {blobs.url}; find out which was in use and say "
+        f"--from {' or --from '.join(branches.living)}",
         code="from",
-        catalogs=found,
+        catalogs=list(branches.living),
     )
 
 
@@ -155,30 +157,25 @@ class _Work:
         self._check_named(self._plan.info)
         with suppress(StoreError), closing(self._open(self._plan.info)) as catalog:
             pending = catalog.journal.pending(1)
-            head = self._trace().head
-            if pending and Record.parse(pending[0].body).previous == head.txid and self._plan.until is None:
+            head = trace(self.blobs, self._plan.origin.catalog).head
+            if pending and Record.parse(pending[0].body).previous == head.txid:
                 export(self.blobs, catalog)
 
     def make(self) -> tuple[list[Lost], Path | None]:
         """Make the rows; what was found lost, and where the old file is kept"""
-        beside = aside(self._plan.url, self.info.catalog_id)
         identity = (self.info.store_id, self.info.catalog_id)
-        try:
-            if beside is None:
-                lost = renew(self._plan.url, identity, self._settings, self._fill)
-                self._step("swap.after")
-                return lost, None
+        beside = aside(self._plan.url, self.info.catalog_id)
+        if beside is None:
+            lost, kept = renew(self._plan.url, identity, self._settings, self._prepare, self._finish), None
+        else:
             url, new, file = beside
             try:
-                lost = renew(url, identity, self._settings, self._fill)
+                lost = renew(url, identity, self._settings, self._prepare, self._finish)
                 self._check_named(self.info)
                 kept = put_in_place(new, file)
             finally:
                 discard(new, file)
-            self._step("swap.after")
-        except BaseException:
-            self._give_back()
-            raise
+        self._step("swap.after")
         return lost, kept
 
     def open(self) -> Catalog:
@@ -193,47 +190,61 @@ class _Work:
         self._step("record.after")
         self._check_named(self.info)
 
-    def _fill(self, rows: Renewal) -> list[Lost]:
+    def _prepare(self, rows: Renewal) -> tuple[Origin, list[tuple[Lost, Place]]]:
+        """All that takes time or may fail, before the store is taken from the catalog it has"""
         self._step("replay.before")
-        done = self._replay(rows, self._trace(), 0)
+        chain = trace(self.blobs, self._plan.origin.catalog, self._plan.until)
+        self._replay(rows, chain, 0)
+        lost = [*self._unread(rows), *_lost(self.blobs, rows)]
         self._step("replay.after")
+        return chain.head, lost
+
+    def _finish(self, rows: Renewal, prepared: tuple[Origin, list[tuple[Lost, Place]]]) -> list[Lost]:
+        done, known = prepared
         self._step("identity.before")
         self.blobs.replace(SETTINGS_KEY, self.info.to_bytes())
+        begin(self.blobs, self.info.catalog_id)
         self._step("identity.after")
-        # listed once more: from here on nothing that the old catalog commits is acknowledged
-        chain = self._trace()
-        self._replay(rows, chain, done)
-        unread = rows.finish(lambda key: size_of(self.blobs, key))
-        lost = [Lost(what, place.digest, place.key, _kind(self.blobs, place.key)) for what, place in unread]
-        lost += _lost(self.blobs, rows)
-        rows.seal(chain.head, [(one.what, one.digest) for one in lost])
+        # listed again: from here on nothing that another catalog commits is acknowledged
+        branches = survey(self.blobs)
+        chain = self._follow(branches, done)
+        self._replay(rows, chain, done.serial)
+        lost = [*known, *self._unread(rows)]
+        over = branches.known - {self.info.catalog_id, chain.catalog, *(part.catalog for part in chain.parts)}
+        rows.seal(chain.head, sorted(over), [(one.what, place) for one, place in lost])
         self._step("swap.before")
         self._check_named(self.info)
-        return lost
+        return [one for one, _ in lost]
 
-    def _trace(self) -> Chain:
-        return trace(self.blobs, self._plan.origin.catalog, self._plan.until)
+    def _follow(self, branches: Branches, done: Origin) -> Chain:
+        """The chain that counts by now, of which all up to `done` was replayed"""
+        plan = self._plan
+        source = plan.origin.catalog if plan.forced else _source(self.blobs, plan.info.catalog_id, branches)
+        chain = trace(self.blobs, source, plan.until)
+        if chain.txid(done.serial) != done.txid:
+            raise self._taken()
+        return chain
 
-    def _replay(self, rows: Renewal, chain: Chain, after: int) -> int:
+    def _replay(self, rows: Renewal, chain: Chain, after: int) -> None:
         for batch in read_batches(chain, after, rows.manifests):
             rows.replay(batch.records, batch.shelf)
-        return chain.head.serial
+
+    def _unread(self, rows: Renewal) -> list[tuple[Lost, Place]]:
+        found = rows.finish(lambda key: size_of(self.blobs, key))
+        return [(Lost(what, place.digest, place.key, _kind(self.blobs, place.key)), place) for what, place in found]
 
     def _open(self, info: StoreInfo) -> Catalog:
         return open_catalog(self._plan.url, store_id=info.store_id, catalog_id=info.catalog_id, settings=self._settings)
 
     def _check_named(self, info: StoreInfo) -> None:
         if read_info(self.blobs).catalog_id != info.catalog_id:
-            raise Conflict(
-                f"Another rebuild has taken {self.blobs.url} meanwhile; look whether it is done, else rebuild again",
-                code="catalog",
-            )
+            raise self._taken()
 
-    def _give_back(self) -> None:
-        """A rebuild that failed leaves the store to the catalog it had, as long as nobody else took it"""
-        with suppress(StoreError):
-            if read_info(self.blobs).catalog_id == self.info.catalog_id:
-                self.blobs.replace(SETTINGS_KEY, self._plan.info.to_bytes())
+    def _taken(self) -> Conflict:
+        return Conflict(
+            f"Another rebuild has taken {self.blobs.url} meanwhile; look whether it is done, else rebuild again",
+            code="catalog",
+        )
 
     def _step(self, name: str) -> None:
         self._monitor(Step(f"rebuild.{name}"))
@@ -243,7 +254,7 @@ def _kind(blobs: BlobStore, key: str) -> Literal["missing", "damaged"]:
     return "missing" if size_of(blobs, key) is None else "damaged"
 
 
-def _lost(blobs: BlobStore, rows: Renewal) -> Iterator[Lost]:
+def _lost(blobs: BlobStore, rows: Renewal) -> Iterator[tuple[Lost, Place]]:
     """Objects whose bytes are not there, or not as many as there should be; a listing alone never says so"""
     digits = 2 if folder_of(blobs) is not None else 3
     what: What
@@ -254,14 +265,14 @@ def _lost(blobs: BlobStore, rows: Renewal) -> Iterator[Lost]:
             yield from found
 
 
-def _compare(blobs: BlobStore, what: What, places: Sequence[Place]) -> list[Lost]:
+def _compare(blobs: BlobStore, what: What, places: Sequence[Place]) -> list[tuple[Lost, Place]]:
     """Of objects whose digests begin alike"""
     start = os.path.commonprefix([places[0].key, places[-1].key])  # noqa: RUF071  # of characters it is
     listed = dict(blobs.sizes(start)) if len(places) > _MANY else {}
     wrong = [place for place in places if listed.get(place.key) != place.stored]
     asked = ((place, size_of(blobs, place.key)) for place in wrong)
     return [
-        Lost(what, place.digest, place.key, "missing" if size is None else "damaged")
+        (Lost(what, place.digest, place.key, "missing" if size is None else "damaged"), place)
         for place, size in asked
         if size != place.stored
     ]

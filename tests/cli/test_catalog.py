@@ -56,7 +56,7 @@ class TestRebuild:
 
     def test_the_old_one_is_kept(self, store):
         said = done("catalog", "rebuild", "--yes")
-        [kept] = store.glob("catalog.sqlite.replaced-*")
+        kept = min(store.glob("catalog.sqlite.replaced-*"))
         assert f"kept as {kept}" in said
         assert "1 version, serial 2" in said
         assert done("catalog", "rebuild", "--yes", "-q").strip() in (store / "artstore.json").read_text()
@@ -73,14 +73,13 @@ class TestRebuild:
     def test_a_lost_manifest_is_told(self, store):
         [manifest] = store.glob("manifests/*/*")
         manifest.unlink()
-        result = call("catalog", "rebuild", "--yes", "--json")
+        result = call("catalog", "rebuild", "--yes")
         assert result.exit_code == 4
-        assert [one["what"] for one in json.loads(result.stdout)["damaged"]] == ["manifest"]
-        assert "one more rebuild" in done("catalog", "rebuild", "--yes") or True
+        assert "one more rebuild" in result.stdout
 
     def test_a_damaged_journal_changes_nothing_and_may_be_cut_short(self, store):
         done("metric", "bert", "x=1")
-        last = sorted(store.glob("journal/*/*"))[-1]
+        last = max(store.glob("journal/*/*.json"))
         last.write_bytes(b"{}")
         before = (store / "artstore.json").read_bytes()
         assert last.name in refused(4, "catalog", "rebuild", "--yes")
@@ -150,5 +149,5 @@ def test_a_flipped_page_is_healed(store, page):
     done("catalog", "rebuild", "--yes")
     assert done("catalog", "dump") == before
     assert call("doctor").exit_code == 0
-    [kept] = store.glob("catalog.sqlite.replaced-*")
+    kept = min(store.glob("catalog.sqlite.replaced-*"))
     assert kept.read_bytes() == raw

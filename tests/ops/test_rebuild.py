@@ -15,7 +15,7 @@ from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Conflict, Invalid, NotFound, Refused
 from artifactstore.core.events import Step
 from artifactstore.core.record import Record
-from artifactstore.depot import StoreInfo, init, open_depot, read_info
+from artifactstore.depot import init, open_depot, read_info
 from artifactstore.journal import trace
 from artifactstore.ops import collect, rebuild, repair, verify
 from artifactstore.session import Tags, open_session
@@ -26,9 +26,7 @@ from tests.histories import History, steps
 from tests.journals import body, put
 from tests.servers import S3_BUCKET
 
-FEW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def lines(depot) -> list[str]:
@@ -39,14 +37,12 @@ def rebuilt(url, catalog=None, **options):
     return rebuild.run(rebuild.plan(url, catalog, **options))
 
 
-@pytest.fixture(params=["local", "memory", "moto"])
+@pytest.fixture(params=["local", "moto"])
 def store_url(request, tmp_path):
     """A new URL each time it is called"""
     if request.param == "moto":
         endpoint = request.getfixturevalue("moto_endpoint")
         return lambda: f"s3://{S3_BUCKET}/{secrets.token_hex(6)}?endpoint_url={endpoint}&region=us-east-1"
-    if request.param == "memory":
-        return lambda: f"memory://{secrets.token_hex(6)}"
     return lambda: str(tmp_path / secrets.token_hex(6))
 
 
@@ -82,7 +78,7 @@ def catalog_url(request, tmp_path):
 def test_every_history_comes_back(store_url, catalog_url):
     fresh, lose = catalog_url
 
-    @FEW
+    @settings(max_examples=3 if "://" in store_url() else 10, deadline=None, suppress_health_check=SLOW)
     @given(steps)
     def holds(done):
         url, catalog = store_url(), fresh()
@@ -239,29 +235,28 @@ class TestWhichJournal:
         with place.open() as depot:
             head = trace(depot.blobs, depot.info.catalog_id).head
             lost = [put(depot.blobs, goes_on(head, one * 32)) for one in "ab"]
-        for interrupted in (False, True):
-            if interrupted:
-                interrupt(place, "rebuild.identity.after", source=head.catalog)
+        for _ in range(2):
             with pytest.raises(Refused, match="--from") as caught:
                 rebuild.plan(str(place.folder))
             assert caught.value.facts["catalogs"] == ["a" * 32, "b" * 32]
+            interrupt(place, "rebuild.identity.after", source=head.catalog)
         rebuilt(str(place.folder), source=head.catalog)
-        with place.open() as depot:
-            assert lines(depot) == before
-            assert set(lost) < set(depot.blobs.keys("journal/"))
-        # from now on there is one that the store names
+        # what a person has chosen is not asked again
         rebuilt(str(place.folder))
         with place.open() as depot:
             assert lines(depot) == before
+            assert set(lost) < set(depot.blobs.keys("journal/"))
 
-    def test_a_store_put_back_to_an_older_catalog_is_asked_about(self, filled):
-        place, _, _ = filled
+    def test_a_store_put_back_to_an_older_catalog_goes_on_from_the_newer(self, filled):
+        place, before, _ = filled
         named = (place.folder / SETTINGS_KEY).read_bytes()
         report = rebuilt(str(place.folder))
         (place.folder / SETTINGS_KEY).chmod(0o644)
         (place.folder / SETTINGS_KEY).write_bytes(named)
-        with pytest.raises(Refused, match=report.catalog_id):
-            rebuild.plan(str(place.folder))
+        assert rebuild.plan(str(place.folder)).origin.catalog == report.catalog_id
+        rebuilt(str(place.folder))
+        with place.open() as depot:
+            assert lines(depot) == before
 
     def test_an_unknown_one_is_not_found(self, filled):
         with pytest.raises(NotFound):
@@ -354,7 +349,7 @@ class TestDamage:
             depot.blobs.delete(written[7].key)
         rebuild_many(url, catalog, 1, written[7].grant.digest)
 
-    def test_a_failed_rebuild_gives_the_store_back(self, filled):
+    def test_a_journal_that_cannot_be_replayed_changes_nothing(self, filled):
         place, before, _ = filled
         with place.open() as depot:
             put(
@@ -375,7 +370,7 @@ class TestDamage:
         with open_depot(str(place.folder), read_only=True) as depot:
             assert lines(depot) == before
 
-    def test_one_that_fails_after_it_took_the_store_gives_it_back_too(self, filled):
+    def test_one_that_fails_after_it_took_the_store_is_made_up_for(self, filled):
         place, before, _ = filled
 
         def fail(event):
@@ -384,6 +379,9 @@ class TestDamage:
 
         with pytest.raises(OSError, match="full"):
             rebuild.run(rebuild.plan(str(place.folder)), monitor=fail)
+        with pytest.raises(Conflict, match="artstore catalog rebuild"):
+            place.open()
+        rebuilt(str(place.folder))
         with place.open() as depot:
             assert lines(depot) == before
 
@@ -396,53 +394,6 @@ def rebuild_many(url, catalog, count, digest):
     finally:
         rebuild._MANY = previous
     assert [(one.digest, one.kind) for one in report.lost] == [(digest, "missing")] * count
-
-
-class TestTwoAtOnce:
-    @pytest.mark.parametrize(
-        "step", ["replay.before", "identity.before", "identity.after", "swap.before", "record.before"]
-    )
-    def test_the_one_the_store_names_in_the_end_wins(self, filled, step):
-        place, before, _ = filled
-        other = []
-
-        def meanwhile(event):
-            if event == Step(f"rebuild.{step}") and not other:
-                other.append(rebuilt(str(place.folder)).catalog_id)
-
-        plan = rebuild.plan(str(place.folder))
-        try:
-            mine = rebuild.run(plan, monitor=meanwhile).catalog_id
-        except Conflict:
-            mine = None
-        with place.open() as depot:
-            assert depot.info.catalog_id == (mine or other[0])
-            assert lines(depot) == before
-        assert (mine is None) == (step not in {"replay.before", "identity.before"})
-
-    def test_one_that_lost_after_its_swap_leaves_a_catalog_that_may_not_write(self, filled):
-        place, before, _ = filled
-
-        def taken(event):
-            if event == Step("rebuild.swap.after"):
-                with place.open() as depot:
-                    info = depot.info
-                    depot.blobs.replace(SETTINGS_KEY, StoreInfo(info.store_id, "e" * 32).to_bytes())
-
-        with pytest.raises(Conflict):
-            rebuild.run(rebuild.plan(str(place.folder)), monitor=taken)
-        with pytest.raises(Conflict, match="artstore catalog rebuild"):
-            place.open()
-        rebuilt(str(place.folder))
-        with place.open() as depot:
-            assert lines(depot) == before
-
-    def test_a_plan_that_is_stale_is_refused(self, filled):
-        place, _, _ = filled
-        plan = rebuild.plan(str(place.folder))
-        rebuilt(str(place.folder))
-        with pytest.raises(Conflict):
-            rebuild.run(plan)
 
 
 class TestFiles:
