@@ -10,8 +10,9 @@ import torch
 from safetensors.numpy import save_file
 
 from artifactstore.checkpoints import CheckpointManager
-from artifactstore.core.errors import Exists
-from artifactstore.core.events import Monitor
+from artifactstore.core.errors import Exists, NotFound
+from artifactstore.core.events import Monitor, silent
+from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.store import Store
 from tests.faults.soundness import acknowledge, assert_settled, sound
@@ -179,6 +180,85 @@ def _repaired(store: Path, answer: str | None) -> None:
         pass
 
 
+# What is retired: only the newest version is kept, and what has an alias.
+_RULES = Rules.parse("--keep-last 1", stored=True)
+
+
+def _with_retiring(store: Path) -> None:
+    """A store of three versions, of which the second may go, and what a killed save left"""
+    _with_versions(store)
+    with Store.open(str(store)) as opened:
+        opened.add([store.parent / "next"], name="model")
+    (store.parent / "acknowledged.json").unlink()
+    acknowledge(store, "model:1", "model:3")
+
+
+def _gc(grace: timedelta) -> Callable[[Path, Monitor], str | None]:
+    def act(store: Path, monitor: Monitor) -> str | None:
+        with _open(store, monitor) as opened:
+            opened.gc(opened.plan_gc(_RULES, grace=grace), force=True)
+        return "collected"
+
+    return act
+
+
+def _retired(store: Path, answer: str | None) -> None:
+    """The second version is all there or retired; what is retired can be brought back"""
+    with sound(store) as opened:
+        active = sorted(version.ref for version in opened.ls())
+        assert active == ["model:1", "model:3"] or (answer is None and active == ["model:1", "model:2", "model:3"])
+
+
+def _swept(store: Path, answer: str | None) -> None:
+    """As `_retired`, and once it was said to be done no object is there that no version needs"""
+    _retired(store, answer)
+    if answer is not None:
+        with Store.open(str(store)) as opened:
+            rows, blobs = opened.depot.catalog.blobs, opened.depot.blobs
+            active = [version.id for version in opened.ls()]
+            needed = {place.key for place in (*rows.all(versions=active), *rows.manifests(versions=active))}
+            assert {*blobs.keys("blobs/"), *blobs.keys("manifests/")} == needed
+
+
+def _with_retired(store: Path) -> None:
+    _with_retiring(store)
+    _gc(timedelta(days=7))(store, silent)
+
+
+def _undo(store: Path, monitor: Monitor) -> str | None:
+    with _open(store, monitor) as opened:
+        try:
+            opened.undo()
+        except NotFound:  # it happened before the kill
+            opened.resolve("model:2")
+    return "brought back"
+
+
+def _brought_back(store: Path, answer: str | None) -> None:
+    with sound(store) as opened:
+        active = sorted(version.ref for version in opened.ls())
+        assert active == ["model:1", "model:2", "model:3"] or (answer is None and active == ["model:1", "model:3"])
+
+
+def _without_catalog(store: Path) -> None:
+    _with_retired(store)
+    for path in store.glob("catalog.sqlite*"):
+        path.unlink()
+
+
+def _rebuild(store: Path, monitor: Monitor) -> str | None:
+    return f"{Store.catalog_rebuild(str(store), settings=SETTINGS, monitor=monitor).versions} versions"
+
+
+def _rebuilt(store: Path, answer: str | None) -> None:
+    """There is no catalog, or it is whole; and what could be rebuilt can be rebuilt"""
+    assert answer in {None, "2 versions"}
+    if answer is None and not (store / "catalog.sqlite").exists():
+        return
+    with sound(store) as opened:
+        assert opened.resolve("model@prod").ref == "model:1"
+
+
 OPERATIONS = (
     Operation("init", _nothing, _init, _made),
     Operation("add", _with_versions, _add, _added),
@@ -187,4 +267,7 @@ OPERATIONS = (
     Operation("checkout", _with_versions, _checkout, _checked_out),
     Operation("verify", _with_damage, _verify, _verified),
     Operation("repair", _with_quarantine, _repair, _repaired),
+    Operation("retire", _with_retiring, _gc(timedelta(days=7)), _retired),
+    Operation("gc", _with_retiring, _gc(timedelta(0)), _swept),
+    Operation("undo", _with_retired, _undo, _brought_back),
 )

@@ -26,8 +26,8 @@ def sample(items: list[T], count: int) -> list[T]:
 
 
 def cores() -> int:
-    """How many things can be done at once"""
-    return os.cpu_count() or 1
+    """How many things can be done at once, beside other processes that run tests"""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def everywhere(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

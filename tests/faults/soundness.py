@@ -66,10 +66,11 @@ _VERSIONS_WITHOUT_BLOBS = """
 
 
 def assert_settled(store: Path) -> None:
-    """Nobody is at work: the next writer clears what was half done, and every journal record lies beside the blobs"""
+    """Nobody is at work: the next writer clears and exports what was left; all records then lie beside the blobs"""
     with Store.open(str(store)) as opened:
         depot = opened.depot
         clear_dead(depot)
+        depot.export_journal()
         assert depot.blobs.owners() == []
         assert depot.catalog.leases.active() == []
         assert depot.catalog.journal.pending(10) == []

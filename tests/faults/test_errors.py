@@ -28,7 +28,9 @@ _NO_DISK = {"lseek", "close", "fcntl", "flock", "readlink", "readlinkat"}
 
 # SQLite takes a file it cannot open to write for one that is read-only, and one it cannot read for a damaged one.
 # A commit that failed is known not to have happened once its lease has ended.
+# What only keeps a record from being written out is told as such.
 CATALOG = {"Unavailable": 1, "Denied": 12, "NoSpace": 13, "Corrupt": 4, "LeaseLost": 1}
+_RECORDS = ("store/catalog.sqlite", "store/journal", "store/tmp/journal-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ def assert_told(tried: Attempt, fault: Fault) -> None:
     if not tried.kinds:
         return
     allowed = {fault.told}
-    if any(call.path.startswith("store/catalog.sqlite") for call in tried.watch.hit):
-        allowed |= CATALOG.items() if fault.told else set()
+    if fault.told and any(call.path == "store" or call.path.startswith(_RECORDS) for call in tried.watch.hit):
+        allowed |= CATALOG.items()
     assert allowed & {(kind, tried.exit_code) for kind in tried.kinds}
 
 
