@@ -5,10 +5,11 @@ Steps A to F are those of docs/protocol.md.
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 from artifactstore.blobs.base import BlobBatch
 from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
@@ -22,6 +23,9 @@ from artifactstore.core.names import AliasName
 from artifactstore.core.verdict import NEEDED
 from artifactstore.depot import Depot
 from artifactstore.lease import Lease, clear_dead
+
+T = TypeVar("T")
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,20 @@ class Session:
         if not self.settled and self._lease.end():
             for key in self._uploaded.values():
                 self._depot.blobs.delete(key)
+
+
+def in_session(depot: Depot, kind: str, work: Callable[[Session], T]) -> T:
+    """What `work` returns after its commit; when its lease was lost it runs again from A, and reuses nothing"""
+    attempt = 1
+    while True:
+        try:
+            with open_session(depot, kind) as session:
+                return work(session)
+        except LeaseLost as e:
+            if attempt == _ATTEMPTS:
+                raise
+            attempt += 1
+            depot.monitor(Warn(f"{e.message} (try {attempt} of {_ATTEMPTS})"))
 
 
 @contextmanager

@@ -75,6 +75,19 @@ def test_a_save_that_loses_every_lease_gives_up_with_nothing_stored(url, source)
         assert store.depot.blobs.owners() == []
 
 
+def test_a_repair_whose_lease_was_ended_starts_again(url, source):
+    with Store.open(url) as store:
+        version = store.add([source], name="m").committed.version.id
+        places = [*store.depot.catalog.blobs.all(), *store.depot.catalog.blobs.manifests()]
+        store.depot.catalog.blobs.damage(places[:-1])
+        store.depot.catalog.blobs.damage_manifests(places[-1:])
+    monitor = At("repair.commit.before", lambda: reap_all(url))
+    with Store.open(url, monitor=monitor) as store:
+        assert store.repair().left == ()
+        assert any("try 2 of 3" in message for message in warnings(monitor.events))
+        assert store.verify([str(version)]).damaged == ()
+
+
 def test_two_writers_of_the_same_new_blob_leave_one_copy(url, source):
     def other():
         with Store.open(url) as rival:

@@ -11,7 +11,7 @@ from artifactstore.core.errors import Corrupt, Invalid, NotFound
 from artifactstore.core.manifest import BlobInfo, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.strays import find_bytes
-from artifactstore.session import Session, Tags, open_session
+from artifactstore.session import Session, Tags, in_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,12 @@ def _adopt(depot: Depot, version: Digest) -> VersionInfo:
     if raw is None:
         raise Corrupt(f"No manifest of {version.hex()[:12]} is whole", code="manifest", id=str(version))
     manifest = read_manifest(raw, version)
-    with open_session(depot, "adopt") as session:
+
+    def work(session: Session) -> VersionInfo:
         written = list(_written(depot, session, manifest))
         return session.commit(manifest, written, Tags(), taken=depot.catalog.now()).version
+
+    return in_session(depot, "adopt", work)
 
 
 def _written(depot: Depot, session: Session, manifest: Manifest) -> Iterator[Written]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from artifactstore.catalog.base import Committed
-from artifactstore.core.errors import Invalid, LeaseLost, NoSpace, NotFound
+from artifactstore.core.errors import Invalid, NoSpace, NotFound
 from artifactstore.core.events import Monitor, Warn
 from artifactstore.core.formats import index
 from artifactstore.core.formats.detect import examine
@@ -23,9 +23,8 @@ from artifactstore.depot import Depot
 from artifactstore.ops.transfer.cutter import cut_sources, entries
 from artifactstore.ops.transfer.source import LocalFile, LocalReading, Source, looking_at
 from artifactstore.ops.transfer.upload import Upload
-from artifactstore.session import Session, Tags, open_session
+from artifactstore.session import Session, Tags, in_session
 
-_ATTEMPTS = 3
 _LARGEST_INDEX = 256 << 20
 _PHASE = re.compile(r"phase_[A-Za-z0-9._-]+")
 _DIGITS = re.compile(r"(\d+)")
@@ -205,15 +204,7 @@ def run(depot: Depot, plan: IngestPlan) -> IngestReport:
     Raise NoSpace before any work when the bytes cannot fit, Invalid when a source changed while it was read.
     """
     _check_space(depot, plan)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with open_session(depot, "save") as session:
-                return _take_in(depot, session, plan)
-        except LeaseLost as e:
-            if attempt == _ATTEMPTS:
-                raise
-            depot.monitor(Warn(f"{e.message} (try {attempt + 1} of {_ATTEMPTS})"))
-    raise AssertionError
+    return in_session(depot, "save", lambda session: _take_in(depot, session, plan))
 
 
 def _take_in(depot: Depot, session: Session, plan: IngestPlan) -> IngestReport:

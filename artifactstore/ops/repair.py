@@ -15,7 +15,7 @@ from artifactstore.depot import Depot
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.source import LocalReading, looking_at
 from artifactstore.ops.transfer.strays import StoreAccess, find_bytes
-from artifactstore.session import open_session
+from artifactstore.session import Session, in_session
 
 _BATCH = 64
 
@@ -82,7 +82,7 @@ class Donor(Protocol):
 
 
 def _heal_blobs(depot: Depot, places: Sequence[Place], donors: Sequence[Donor]) -> tuple[int, list[Digest]]:
-    with open_session(depot, "repair") as session:
+    def work(session: Session) -> list[Written]:
         written: list[Written] = []
         for place in places:
             raw = next((raw for donor in donors if (raw := donor.find(place)) is not None), None)
@@ -92,13 +92,18 @@ def _heal_blobs(depot: Depot, places: Sequence[Place], donors: Sequence[Donor]) 
             written.append(session.write(grant, raw) if grant.upload else session.found(grant, len(raw)))
         if written:
             session.heal(written, ())
-    return sum(item.size for item in written), [item.grant.digest for item in written]
+        return written
+
+    healed = in_session(depot, "repair", work)
+    return sum(item.size for item in healed), [item.grant.digest for item in healed]
 
 
 def _heal(depot: Depot, manifests: Sequence[tuple[Place, bytes]]) -> list[Digest]:
+    def work(session: Session) -> int:
+        return session.heal((), [session.write_manifest(place.digest, raw) for place, raw in manifests])
+
     if manifests:
-        with open_session(depot, "repair") as session:
-            session.heal((), [session.write_manifest(place.digest, raw) for place, raw in manifests])
+        in_session(depot, "repair", work)
     return [place.digest for place, _ in manifests]
 
 
