@@ -11,6 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from artifactstore.catalog.place import check_file
+from artifactstore.catalog.stamp import Stamp
 from artifactstore.catalog.url import CatalogUrl
 from artifactstore.core.errors import Invalid, Unavailable
 
@@ -25,7 +26,8 @@ class Engines:
         self.read_only = read_only
         self._busy = busy
         self._create = create
-        self._immutable = False
+        self._frozen: Stamp | None = None
+        self._shut = False
         self._running = False
         self._by_pid: dict[int, Engine] = {}
         if url.file is not None:
@@ -40,14 +42,32 @@ class Engines:
                 engine = self._by_pid[os.getpid()] = self._sqlite() if self.url.file else _postgres(self.url)
             return engine
 
-    def freeze(self) -> bool:
-        """From now on read as from a disk that nobody writes; False where that would be a guess or is so already"""
-        file = self.url.file
-        if file is None or not self.read_only or self._immutable or file.with_name(f"{file.name}-wal").exists():
+    def settle(self, *, wait: bool) -> Stamp | None:
+        """Make ready to read a file without a trace: its stamp, which has to hold until what was read is believed
+
+        None where SQLite shares the file with whoever writes it: on Postgres, for a writer, while somebody is writing,
+        and where `wait` says that too many writes came between.
+        """
+        if self.url.file is None or not self.read_only:
+            return None
+        stamp = Stamp.take(self.url.file)
+        frozen = stamp if stamp.settled and (self._shut or not wait) else None
+        with _gate:
+            if frozen != self._frozen:
+                self.close()
+                self._frozen = frozen
+        return frozen
+
+    def holds(self, stamp: Stamp | None) -> bool:
+        """Whether what was read under a stamp was there at one moment"""
+        return stamp is None or self.url.file is None or Stamp.take(self.url.file) == stamp
+
+    def shut(self) -> bool:
+        """SQLite could not make its files beside a catalog: never try again; False where reading without is a guess"""
+        if self.url.file is None or not self.read_only or self._shut:
             return False
-        self._immutable = True
-        self.close()
-        return True
+        self._shut = True
+        return self.settle(wait=False) is not None
 
     def close(self) -> None:
         """Close the idle connections of this process; one in use closes when its transaction ends"""
@@ -76,7 +96,7 @@ class Engines:
 
     def _connect(self) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc" if self._create else "rw"
-        uri = f"file:{quote(str(self.url.file))}?mode={mode}{'&immutable=1' * self._immutable}"
+        uri = f"file:{quote(str(self.url.file))}?mode={mode}{'&immutable=1' * (self._frozen is not None)}"
         with _gate:
             connection = sqlite3.connect(
                 uri, uri=True, timeout=self._busy.total_seconds(), isolation_level=None, check_same_thread=False

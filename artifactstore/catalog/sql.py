@@ -21,6 +21,7 @@ from artifactstore.core.settings import Settings
 
 T = TypeVar("T")
 ATTEMPTS = 5
+_LOOKS = 3
 # advisory locks are per database; catalogs in several schemas of one share it, which only makes them wait
 _LOCK = int.from_bytes(hashlib.sha256(b"artifactstore catalog").digest()[:8], "big", signed=True)
 
@@ -47,7 +48,19 @@ class Database:
                     connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 return work(connection)
 
-        return self._again(once)
+        looks = 0
+        while True:
+            stamp = self.engines.settle(wait=looks >= _LOOKS)
+            looks += 1
+            try:
+                result = self._again(once)
+            except Exception:
+                # what is half old and half new can look like anything
+                if self.engines.holds(stamp):
+                    raise
+            else:
+                if self.engines.holds(stamp):
+                    return result
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of one query"""
@@ -134,7 +147,7 @@ class Database:
             try:
                 return once()
             except DBAPIError as e:
-                if not (attempt < ATTEMPTS and is_transient(e)) and not (is_shut(e) and self.engines.freeze()):
+                if not (attempt < ATTEMPTS and is_transient(e)) and not (is_shut(e) and self.engines.shut()):
                     raise translate(e, self.url, self._holders() if is_locked(e) else ()) from e
             except UnicodeDecodeError as e:
                 raise damaged(self.url) from e

@@ -28,7 +28,8 @@ def causes(version: Digest, decisions: Iterable[Decision], needs: Iterable[Need]
     """
     firm = _firm(list(decisions))
     wanted = [need for need in needs if need.relation in NEEDED and need.child != need.parent and need.child in firm]
-    towards = _towards(firm, wanted)
+    # in a ring a version would be a reason for itself
+    towards = _towards(firm, [need for need in wanted if need.child != version])
     told = []
     for need in wanted:
         if need.parent == version:
@@ -53,14 +54,14 @@ def _firm(decisions: list[Decision]) -> dict[Digest, tuple[Reason, ...]]:
 
 
 def _towards(firm: Mapping[Digest, tuple[Reason, ...]], needs: list[Need]) -> dict[Digest, Need]:
-    """For each version that is kept for others only, the first step of a shortest way to one with reasons of its own"""
+    """For each version that another needs, the first step of a shortest way to one with reasons of its own"""
     by_child: dict[Digest, list[Need]] = {}
     for need in needs:
         by_child.setdefault(need.child, []).append(need)
     found: dict[Digest, Need] = {}
     level = [one for one, own in firm.items() if own]
     while level:
-        steps = [need for one in level for need in by_child.get(one, ()) if not firm.get(need.parent)]
+        steps = [need for one in level for need in by_child.get(one, ())]
         new = {need.parent: need for need in reversed(steps) if need.parent not in found}
         found |= new
         level = list(new)

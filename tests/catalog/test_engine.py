@@ -1,7 +1,6 @@
 """Engines: connections of their own for each process"""
 
 import os
-import sqlite3
 import threading
 
 import pytest
@@ -124,13 +123,36 @@ def test_an_sqlite_file_is_never_made_by_opening(tmp_path, sqlite_catalog_url):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_frozen_is_no_guess(sqlite_catalog):
-    # a writer may be at work while its WAL lies there
+def test_a_reader_shares_the_file_only_while_somebody_writes(sqlite_catalog):
+    file = sqlite_catalog.database.url.file
+    reader = open_catalog(sqlite_catalog.url, store_id=None, catalog_id=None, settings=Settings(), read_only=True)
+    engines = reader.database.engines
+    sqlite_catalog.close()
+    frozen = engines.settle(wait=False)
+    assert frozen is not None
+    assert engines.holds(frozen)
+    assert engines.settle(wait=True) is None
+    save(sqlite_catalog, manifest_of(b"1"))
+    assert not engines.holds(frozen)
+    assert engines.settle(wait=False) is None
+    assert not engines.shut()
+    sqlite_catalog.close()
+    assert not file.with_name(f"{file.name}-wal").exists()
+    assert engines.settle(wait=False) is not None
+    assert len(reader.versions.list()) == 1
+    assert not engines.shut()
+    reader.close()
+
+
+def test_where_no_file_can_be_made_a_reader_never_waits(sqlite_catalog_url):
     engines = open_catalog(
-        sqlite_catalog.url, store_id=None, catalog_id=None, settings=Settings(), read_only=True
+        sqlite_catalog_url, store_id=None, catalog_id=None, settings=Settings(), read_only=True
     ).database.engines
-    writer = sqlite3.connect(engines.url.file)
-    writer.execute("SELECT * FROM store").fetchall()
-    assert not engines.freeze()
-    writer.close()
-    assert not sqlite_catalog.database.engines.freeze()
+    assert engines.shut()
+    assert engines.settle(wait=True) is not None
+
+
+def test_only_a_reader_of_a_file_looks_at_it(catalog):
+    assert catalog.database.engines.settle(wait=False) is None
+    assert catalog.database.engines.holds(None)
+    assert not catalog.database.engines.shut()

@@ -68,6 +68,7 @@ def test_each_ground_is_told_in_words():
     in_use = (Reason(Ground.USE, "in use: read (process 7 on h)"),)
     assert ending(two, held={"q:1": in_use}) == "which is in use: read (process 7 on h)"
     assert ending([version("q:1", resumable=True), *two[1:]]) == "which is the newest resumable step"
+    assert ending(two, held={"q:1": in_use + PINNED}) == "which is pinned: paper"
     assert ending(two[:1]) == "which is the last version of its artifact"
     assert ending(list(reversed(two)), rules=Rules(keep=Latest(1))) == "which its policy keeps: latest 1 of 1"
 
@@ -114,6 +115,15 @@ def test_a_ring_ends():
     assert told("base:1", candidates, *ring) == ["base of adapter hero:1, which nothing asks to go"]
     assert told("base:1", [*BASE, version("hero:1", aliases=("prod",)), HERO[1]], *ring) == [
         "base of adapter hero:1, which has alias prod"
+    ]
+    beside = [*BASE, *HERO, version("a:1", aliases=("prod",)), *line(9, 8, name="top")]
+    ring += [need("a:1", "base:1"), need("base:1", "top:1")]
+    assert told("base:1", beside, *ring) == [
+        "base of adapter a:1, which has alias prod",
+        "base of adapter hero:1, which nothing asks to go",
+    ]
+    assert told("top:1", beside, *ring) == [
+        "base of adapter base:1, which is base of adapter a:1, which has alias prod"
     ]
 
 

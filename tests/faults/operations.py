@@ -270,4 +270,5 @@ OPERATIONS = (
     Operation("retire", _with_retiring, _gc(timedelta(days=7)), _retired),
     Operation("gc", _with_retiring, _gc(timedelta(0)), _swept),
     Operation("undo", _with_retired, _undo, _brought_back),
+    Operation("rebuild", _without_catalog, _rebuild, _rebuilt),
 )

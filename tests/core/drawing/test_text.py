@@ -92,7 +92,7 @@ def test_a_line_is_shown_whole_where_there_is_something_to_tell():
     assert len(drawn(graph_of("m:1", *steps(8))).splitlines()) == 8
     for fact in ({"aliases": ("prod",)}, {"state": "retired"}):
         assert len(drawn(graph_of("m:1", *steps(9), m_5=fact)).splitlines()) == 9
-    assert "m:5" in drawn(graph_of("m:1", *steps(9), ("m:5", "m:1", "merge")))
+    assert "resume  m:5  1.0 kB" in drawn(graph_of("m:1", *steps(9), ("m:5", "m:1", "merge")))
     by_turns = [(child, parent, "ema" if parent == "m:5" else "resume") for child, parent in steps(9)]
     assert len(drawn(graph_of("m:1", *by_turns)).splitlines()) == 9
 
