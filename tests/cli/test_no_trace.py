@@ -18,7 +18,6 @@ LOOKING = [
     ("du",),
     ("status",),
     ("log",),
-    ("diff", "bert", "bert"),
     ("alias", "log", "bert", "prod"),
     ("policy", "ls"),
     ("gc", "-n"),

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from artifactstore.blobs.layout import journal_prefix
 from artifactstore.blobs.memory import MemoryBlobs
 from artifactstore.core.errors import StoreError
 from artifactstore.core.events import Event, Step
 from artifactstore.depot import Depot
+from artifactstore.journal import parse_name
 from tests.crash import harness
 from tests.machines.look import Look, Row, look
 from tests.machines.model import Model, Use
@@ -254,8 +256,8 @@ class World:
         self.backups = [backup for backup in self.backups if not which(backup)]
 
     def _last_exported(self) -> int:
-        keys = self.depot.blobs.keys(f"journal/{self.depot.info.catalog_id}/")
-        return max((int(key.rpartition("/")[2][:12]) for key in keys), default=0)
+        names = map(parse_name, self.depot.blobs.keys(journal_prefix(self.depot.info.catalog_id)))
+        return max((name.serial for name in names if name is not None), default=0)
 
     def settle(self) -> list[Row]:
         """Hold the catalog against the model; the rows of all objects"""
