@@ -95,9 +95,10 @@ def known_infos(connection: Connection, rows: Sequence[int]) -> list[VersionInfo
     known = _known_query().where(version.c.id.in_(rows)).order_by(version.c.id.desc())
     infos = to_infos(connection, connection.execute(known).all())
     columns = (version.c.retired_at, version.c.retired_by, version.c.retired_why, version.c.swept_at)
+    waits = sa.and_(manifest.c.digest == version.c.digest, manifest.c.state == "condemned")
     gone = (
         sa.select(version.c.digest, *columns, manifest.c.condemned_at)
-        .join_from(version, manifest, manifest.c.digest == version.c.digest, isouter=True)
+        .outerjoin_from(version, manifest, waits)
         .where(version.c.id.in_(rows), version.c.state == "retired")
     )
     retired = {digest: Retirement(*facts) for digest, *facts in connection.execute(gone)}

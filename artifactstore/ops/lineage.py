@@ -87,8 +87,7 @@ def why(depot: Depot, version: VersionInfo, *, grace: timedelta) -> Standing:
     """
     if version.retired is not None:
         since = version.retired.condemned
-        swept = version.retired.swept is not None
-        return Standing(version, (), None, None if since is None or swept else since + grace // MICROSECOND)
+        return Standing(version, (), None, None if since is None else since + grace // MICROSECOND)
     survey = depot.catalog.retirements.survey()
     policies = _Policies.of(depot, survey)
     decisions = decide(

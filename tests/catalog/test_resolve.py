@@ -168,6 +168,8 @@ def test_what_is_known_is_found_in_any_state(filled):
         assert abs(how.at - filled.now()) < 60_000_000
     set_state(filled, first.id, "condemned", manifest)
     assert known("org/hero:2").retired.condemned == 1
+    set_state(filled, first.id, "deleting", manifest)
+    assert known("org/hero:2").retired.condemned is None
     for text in ("org/hero:9", "nobody", "org/wan@none"):
         with pytest.raises(NotFound, match="Nothing here is called"):
             known(text)
