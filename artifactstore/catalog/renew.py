@@ -185,10 +185,16 @@ def aside(url: str, catalog_id: str) -> tuple[str, Path, Path] | None:
 
 
 def discard(new: Path, file: Path) -> None:
-    """Remove what was made aside and not put in place, also a day ago by a process that was killed"""
-    leftovers = [path for path in file.parent.glob(f"{glob.escape(file.name)}.rebuild-*") if _is_old(path)]
-    for path in (*(new.with_name(new.name + suffix) for suffix in _BESIDE), *leftovers):
-        path.unlink(missing_ok=True)
+    """Remove what was made aside and not put in place, also a day ago by a process that was killed
+
+    What cannot be removed is left to the next rebuild: a failure here must not hide the one that led here.
+    """
+    paths = [new.with_name(new.name + suffix) for suffix in _BESIDE]
+    with suppress(OSError):
+        paths += [path for path in file.parent.glob(f"{glob.escape(file.name)}.rebuild-*") if _is_old(path)]
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _is_old(path: Path) -> bool:

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from artifactstore.checkpoints import CheckpointManager
-from artifactstore.core.errors import Exists, NotFound
+from artifactstore.core.errors import Conflict, Exists, NotFound
 from artifactstore.core.events import Monitor, silent
 from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
@@ -251,12 +251,14 @@ def _rebuild(store: Path, monitor: Monitor) -> str | None:
 
 
 def _rebuilt(store: Path, answer: str | None) -> None:
-    """There is no catalog, or it is whole; and what could be rebuilt can be rebuilt"""
+    """The catalog is whole, or there is none that the store knows, which says so and can be rebuilt"""
     assert answer in {None, "2 versions"}
-    if answer is None and not (store / "catalog.sqlite").exists():
-        return
-    with sound(store) as opened:
-        assert opened.resolve("model@prod").ref == "model:1"
+    try:
+        with sound(store) as opened:
+            assert opened.resolve("model@prod").ref == "model:1"
+    except (NotFound, Conflict) as e:
+        assert answer is None, e
+        assert "artstore catalog rebuild" in e.message, e
 
 
 OPERATIONS = (
