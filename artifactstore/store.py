@@ -33,7 +33,6 @@ from artifactstore.ops import (
     describe,
     diff,
     examine,
-    export,
     ingest,
     lineage,
     rebuild,
@@ -419,10 +418,14 @@ class Store:
 
         Metadata goes out as it is: what is secret does not belong there. Raise Invalid for another kind.
         """
+        from artifactstore.ops import export  # noqa: PLC0415  # YAML and lists of licences would be a tenth of start-up
+
         return export.run(self.depot, self.resolve(ref), Kind.parse(kind))
 
     def import_checksums(self, file: str | PathLike[str], ref: str) -> ChecksumReport:
         """Hold a CHECKSUMS.sha256 against what is recorded of a version, without reading its bytes"""
+        from artifactstore.ops import export  # noqa: PLC0415  # as above
+
         return export.compare(self.depot, self.resolve(ref), Path(file))
 
     def status(self) -> dict[str, Any]:

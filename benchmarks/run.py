@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest  # noqa: E402  # the folder is no installed package
+from benchmarks import command, ingest, lineage, retention  # noqa: E402  # the folder is no installed package
 
 MIB = 1 << 20
 
@@ -28,6 +28,8 @@ def main() -> None:
             "machine": _machine(),
             "ingest": ingest.run(Path(folder), chosen.rounds),
             "command": command.run(Path(folder), chosen.rounds),
+            "retention": retention.run(Path(folder), chosen.rounds),
+            "lineage": lineage.run(Path(folder), chosen.rounds),
         }
     (ROOT / "docs/benchmarks.json").write_text(json.dumps(results, indent=2) + "\n")
     (ROOT / "docs/benchmarks.md").write_text(_page(results))
@@ -66,6 +68,8 @@ def _page(results: dict) -> str:
         "",
         *_ingest(results["ingest"]),
         *_command(results["command"]),
+        *_retention(results["retention"]),
+        *_lineage(results["lineage"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,6 +119,45 @@ def _command(found: dict) -> list[str]:
     floor = found["samples"]["python -c pass"]["seconds"]
     for name, sample in found["samples"].items():
         lines.append(f"| {name} | {sample['seconds']:.3f} | {sample['seconds'] / floor:.1f} | {aims.get(name, '')} |")
+    return [*lines, ""]
+
+
+def _retention(found: dict) -> list[str]:
+    few, many = retention.SIZES
+    gone, own = (few // 10, many // 10), retention.OWN
+    lines = [
+        f"## Retention: {few:,} and {many:,} versions of 1,000 blobs each, of which a tenth goes",
+        "",
+        "`plan` is `gc -n` of a keep rule with what removing frees; `collect` retires, condemns, journals and deletes,",
+        f"{gone[0]:,} versions with {gone[0] * own:,} blobs of their own, and {gone[1]:,} with {gone[1] * own:,}.",
+        "",
+        "| what | catalog | seconds, few | seconds, many | times | aim | peak RSS, MiB | aim |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for kind in ("sqlite", "postgres"):
+        small, large = (found[f"{kind}, {count:,} versions"] for count in retention.SIZES)
+        for name, aims in (("plan", ("≤ 10 s", "≤ 500")), ("collect", ("≤ 10 times", ""))):
+            before, after = small[name]["seconds"], large[name]["seconds"]
+            lines.append(
+                f"| {name} | {kind} | {before:.2f} | {after:.2f} | {after / before:.1f} | {aims[0]} "
+                f"| {large[name]['peak_rss'] / MIB:.0f} | {aims[1]} |"
+            )
+    return [*lines, ""]
+
+
+def _lineage(found: dict) -> list[str]:
+    lines = [
+        "## Lineage: 100,000 links",
+        "",
+        "Three lines of 10,000 resumed steps, two bases of 10,000 adapters, 100 layers of 250 merges; the median call.",
+        "",
+        "| question | versions found | SQLite, seconds | Postgres, seconds | aim |",
+        "|---|---|---|---|---|",
+    ]
+    sqlite, postgres = (found[kind]["answers"] for kind in ("sqlite", "postgres"))
+    for question, answer in sqlite.items():
+        theirs = postgres[question]["seconds"]
+        lines.append(f"| {question} | {answer['versions']:,} | {answer['seconds']:.3f} | {theirs:.3f} | < 0.2 s |")
     return lines
 
 

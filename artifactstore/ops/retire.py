@@ -153,7 +153,7 @@ def _decided(
         rules_of=rules_of,
         held=survey.held,
         needs=survey.needs,
-        matching={text: depot.catalog.versions.matching(text) for text in sorted(expressions)},
+        matching={text: depot.catalog.versions.matching(text, survey.now) for text in sorted(expressions)},
         now=survey.now,
     )
     candidates = {one.id: one for one in survey.candidates}

@@ -28,7 +28,10 @@ def test_a_catalog_of_its_own_place(place):
     catalog = f"sqlite:///{place}/c.sqlite"
     assert document("init", "s", "--catalog", catalog)["catalog"] == catalog
     assert document("status", "--store", "s", "--catalog", catalog)["versions"] == 0
-    assert refused(3, "ls", "--store", "s") == f"No catalog at {place}/s/catalog.sqlite"
+    assert (
+        refused(3, "ls", "--store", "s")
+        == f"No catalog at {place}/s/catalog.sqlite; artstore catalog rebuild makes it anew from its store"
+    )
 
 
 def test_a_second_time_it_is_there_already(store):

@@ -1,4 +1,4 @@
-"""Where a machine's store lies: bytes on tmpfs or S3, rows in SQLite or Postgres, made and put back in milliseconds"""
+"""Where a machine's store lies: tmpfs or S3, SQLite or Postgres, made and put back in milliseconds"""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Acts on the catalog as a whole: copied, an older copy put in its place, made anew from the journal, its clock moved"""
+"""Acts on the catalog as a whole: copied, an older copy put back, made anew from the journal, its clock moved"""
 
 from dataclasses import dataclass
 

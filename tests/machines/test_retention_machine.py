@@ -1,4 +1,4 @@
-"""A store against plain dictionaries: saves, lineage, retention, leases, damage, crashes and catalogs that were lost"""
+"""A store against plain dictionaries: saves, lineage, retention, leases, damage, crashes and lost catalogs"""
 
 import os
 import random

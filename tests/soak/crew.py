@@ -1,4 +1,4 @@
-"""Processes that use one store at once: writers, readers and collectors, each telling a log outside what was acknowledged"""
+"""Processes at work on one store: writers, readers and collectors, each logging outside what was acknowledged"""
 
 import json
 import os

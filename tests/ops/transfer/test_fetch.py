@@ -7,7 +7,7 @@ import pytest
 
 from artifactstore.blobs.layout import blob_key, new_incarnation
 from artifactstore.blobs.wrap import Counting
-from artifactstore.catalog.base import Grant, Written
+from artifactstore.catalog.base import Written
 from artifactstore.core.errors import Corrupt
 from artifactstore.core.settings import Settings
 from artifactstore.lease import Lease
@@ -63,7 +63,8 @@ def test_a_blob_that_moved_to_another_incarnation_is_found_again(loaded):
     replace(store, place.key, None)
     replace(store, blob_key(blob.digest, inc), raw)
     with Lease(store.depot, "test") as lease:
-        written = Written(Grant(blob.digest, inc, upload=True), blob.size, blob_key(blob.digest, inc))
+        [grant] = store.depot.catalog.leases.pin(lease.id, [(blob.digest, inc)])
+        written = Written(grant, blob.size, blob_key(blob.digest, inc))
         store.depot.catalog.saves.heal(lease.id, "t" * 32, [written])
     buffer = bytearray(blob.size)
     read_blob(store.depot, blob, place, memoryview(buffer))
