@@ -108,6 +108,7 @@ class Depot:
         """Raise Conflict when this catalog may not write; one that is older than the journal is brought up to date"""
         if self.read_only:
             raise Invalid("This store was opened read-only", code="read-only")
+        self.catalog.journal.begin()
         self._check_named()
         if self.catalog.journal.pending(1):
             # of a command that was killed; this one may find nothing to commit, and so nothing to export
@@ -142,10 +143,14 @@ class Depot:
     def acknowledge(self) -> None:
         """Export what was committed and see that the store is still this catalog's (save, F)
 
-        Raise Conflict when it was given to another catalog: what was committed here counts nowhere.
+        Raise Conflict when it was given to another catalog, or to an older state of this one: what was committed here
+        counts nowhere.
         """
         self.export_journal()
         self._check_named()
+        # an older catalog put in place since the commit has nothing to export, and no objection
+        if not self.catalog.journal.holds():
+            raise Conflict("The catalog was put back to an older state during this write; run it again", code="older")
 
     def export_journal(self) -> None:
         """Write committed records beside the blobs; a failure is told and made up for by the next command

@@ -15,7 +15,7 @@ from artifactstore.blobs.base import BlobBatch
 from artifactstore.blobs.layout import blob_key, manifest_key, new_incarnation
 from artifactstore.catalog.base import Best, Committed, Draft, Grant, Written
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, LeaseLost, StoreError
+from artifactstore.core.errors import LeaseLost, StoreError
 from artifactstore.core.events import Warn
 from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import Manifest
@@ -91,7 +91,7 @@ class Session:
             committed = self._depot.catalog.saves.commit(draft)
         self._depot.step("save.commit.after")
         self._drop(committed.lost)
-        self._acknowledge(committed.txid)
+        self._acknowledge()
         return committed
 
     def heal(self, blobs: Iterable[Written], manifests: Iterable[Written]) -> int:
@@ -103,7 +103,7 @@ class Session:
             healed = self._depot.catalog.saves.heal(self._lease.id, txid, tuple(blobs), tuple(manifests))
         self._depot.step("repair.commit.after")
         self._drop(healed.lost)
-        self._acknowledge(healed.txid)
+        self._acknowledge()
         return healed.serial
 
     @contextmanager
@@ -148,11 +148,8 @@ class Session:
             self._depot.monitor(Warn(f"A needless copy could not be removed, a collection will: {e}"))
         self._depot.step("save.drop.after")
 
-    def _acknowledge(self, txid: str | None) -> None:
+    def _acknowledge(self) -> None:
         self._depot.acknowledge()
-        # an older catalog put in place since the commit has nothing to export, and no objection
-        if txid is not None and not self._depot.catalog.journal.knows(txid):
-            raise Conflict("The catalog was put back to an older state during this write; run it again", code="older")
         self._depot.step("save.acknowledge.before")
 
     def clear(self) -> None:

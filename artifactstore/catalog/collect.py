@@ -157,8 +157,8 @@ class Collections:
         """
         return self._database.read(lambda connection: _unknown(connection, names))
 
-    def disown(self, txid: str, names: Sequence[Name]) -> set[Name]:
-        """Decide that orphans go, those that still are, and say so in the journal under this txid"""
+    def disown(self, names: Sequence[Name]) -> set[Name]:
+        """Decide that orphans go, those that still are, and say so in the journal"""
 
         def work(connection: Connection, _at: int) -> tuple[set[Name], list[Action]]:
             gone = _unknown(connection, names)
@@ -168,7 +168,7 @@ class Collections:
             intent = {"do": "intent"} | {what: objects for what, objects in named.items() if objects}
             return gone, [intent] if gone else []
 
-        return record(self._database, work, exclusive=True, txid=txid)[0]
+        return record(self._database, work, exclusive=True)[0]
 
     def unneeded(self) -> list[Doomed]:
         """Damaged objects that no version needs any more"""

@@ -33,6 +33,15 @@ class Journal:
         """Whether this transaction is in the catalog"""
         return self._database.read(lambda connection: knows(connection, txid))
 
+    def begin(self) -> None:
+        """A command of this thread starts: what earlier ones were told counts no more"""
+        self._database.told.txid = None
+
+    def holds(self) -> bool:
+        """Whether what this thread was told since is still in the catalog, which may have been put back meanwhile"""
+        txid = self._database.told.txid
+        return txid is None or self.knows(txid)
+
     def pending(self, limit: int = 1000) -> list[JournalRecord]:
         """Records not exported yet, oldest first"""
         return self._records(sa.select(journal).where(~journal.c.exported).order_by(journal.c.serial).limit(limit))
@@ -91,20 +100,20 @@ def record(
     work: Callable[[Connection, int], tuple[T, Sequence[Action]]],
     *,
     exclusive: bool = False,
-    txid: str | None = None,
 ) -> tuple[T, int]:
     """Run `work` at a moment, write down the actions it returns beside its result; (result, serial)
 
-    Without actions nothing is written down and the serial is that of the head. txid: by default made anew.
+    Without actions nothing is written down and the serial is that of the head.
     """
-    txid = txid or secrets.token_hex(16)
+    txid = secrets.token_hex(16)
 
-    def both(connection: Connection) -> tuple[T, int]:
+    def both(connection: Connection) -> tuple[T, int, str | None]:
         at = database.now(connection)
         result, actions = work(connection, at)
         if not actions:
-            return result, lock_head(connection)[0]
-        return result, append(connection, txid, actions, at)
+            serial, head, _ = lock_head(connection)
+            return result, serial, head
+        return result, append(connection, txid, actions, at), txid
 
     def settle() -> bool:
         def look(connection: Connection) -> bool:
@@ -114,4 +123,5 @@ def record(
 
         return database.write(look)
 
-    return database.write(both, exclusive=exclusive, settle=settle)
+    result, serial, database.told.txid = database.write(both, exclusive=exclusive, settle=settle)
+    return result, serial

@@ -35,10 +35,12 @@ class Saves:
         `unavailable.commit-unknown` means that nothing the save wrote may be removed.
         """
         _check(draft)
-        return self._database.write(
+        committed = self._database.write(
             lambda connection: _commit(connection, draft, self._database.now(connection)),
             settle=lambda: self._settled(draft.lease, draft.txid),
         )
+        self._database.told.txid = committed.txid
+        return committed
 
     def heal(self, lease_id: str, txid: str, written: Sequence[Written], manifests: Sequence[Written] = ()) -> Healed:
         """A repair's step D: damaged objects become the written ones, for every version that needs them"""
@@ -54,7 +56,9 @@ class Saves:
             at = self._database.now(connection)
             return Healed(append(connection, txid, [_heal(blobs, rows)], at), txid, lost_ones)
 
-        return self._database.write(work, settle=lambda: self._settled(lease_id, txid))
+        healed = self._database.write(work, settle=lambda: self._settled(lease_id, txid))
+        self._database.told.txid = healed.txid
+        return healed
 
     def _settled(self, lease_id: str, txid: str) -> bool:
         """A COMMIT raised. True: it took place; LeaseLost: it never can"""

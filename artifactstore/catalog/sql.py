@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ _LOOKS = 3
 _LOCK = int.from_bytes(hashlib.sha256(b"artifactstore catalog").digest()[:8], "big", signed=True)
 
 
+class Told(threading.local):
+    """What each thread was told last. txid: of its last record, or of the newest when it had nothing to record"""
+
+    txid: str | None = None
+
+
 class Database:
     """One catalog's rows, reached by whole transactions only: `read` and `write` run a function inside one
 
@@ -38,6 +45,7 @@ class Database:
         self.read_only = read_only
         self.engines = Engines(self.url, busy=settings.busy, read_only=read_only, create=create)
         self.is_postgres = self.url.file is None
+        self.told = Told()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """The result of `work` on one snapshot of the catalog"""

@@ -1,6 +1,5 @@
 """Collect: bytes that no version needs are condemned, and removed once their grace is over (docs/protocol.md)"""
 
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -119,7 +118,8 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
         lease.check()
         _export(depot)
         if not rows.decided(lease.id, doomed):
-            raise _put_back()
+            # deletions taken over are in no record of this command
+            raise Conflict("The catalog does not say any more what this collection decided; collect again", code="older")
         for one in doomed:
             depot.step("gc.trash.before")
             depot.blobs.trash(one.key)
@@ -220,13 +220,10 @@ def _guard(depot: Depot, going: int, *, force: bool) -> None:
 def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int) -> Tally:
     for some in _batched(keys, _INTENDED):
         named = {key: name for key in some if (name := _name(key)) is not None}
-        txid = secrets.token_hex(16)
         depot.step("gc.disown.before")
-        gone = depot.catalog.collections.disown(txid, list(named.values()))
+        gone = depot.catalog.collections.disown(list(named.values()))
         depot.step("gc.disown.after")
         _export(depot)
-        if gone and not depot.catalog.journal.knows(txid):
-            raise _put_back()
         for key, name in named.items():
             lease.check()
             if name in gone:
@@ -234,8 +231,3 @@ def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int
                 depot.blobs.trash(key)
                 depot.step("gc.orphan.after")
     return Tally(len(keys), nbytes)
-
-
-def _put_back() -> Conflict:
-    # an older catalog put in place since then has nothing to export, and never decided this
-    return Conflict("The catalog was put back to an older state during this collection; collect again", code="older")

@@ -55,8 +55,8 @@ MUTANTS = (
         "tests/crash/test_kills.py::test_add",
         also=(
             (
-                "        committed = self._depot.catalog.saves.commit(draft)\n        self.settled = True\n",
-                "        committed = self._depot.catalog.saves.commit(draft)\n        self._publish()\n        self.settled = True\n",
+                "            committed = self._depot.catalog.saves.commit(draft)\n",
+                "            committed = self._depot.catalog.saves.commit(draft)\n        self._publish()\n",
             ),
         ),
     ),
@@ -206,14 +206,14 @@ MUTANTS = (
         "orphan-by-digest",
         _COLLECT,
         "return {name for name in names if name not in known}",
-        "digests = {digest for _, digest, _ in known}\n            return {name for name in names if name[1] not in digests}",
+        "digests = {digest for _, digest, _ in known}\n    return {name for name in names if name[1] not in digests}",
         "tests/catalog/test_collect.py::test_orphans_are_names_without_row_and_pin",
     ),
     Mutant(
         "pinned-taken-for-orphan",
         _COLLECT,
-        "                known.update((kind, digest, inc) for kind in _TABLES)\n",
-        "                pass\n",
+        "        known.update((kind, digest, inc) for kind in _TABLES)\n",
+        "        pass\n",
         "tests/catalog/test_collect.py::test_orphans_are_names_without_row_and_pin",
     ),
     Mutant(
@@ -248,7 +248,7 @@ MUTANTS = (
         "damaged-bytes-deleted",
         _OPS,
         "            depot.blobs.quarantine(one.key)\n",
-        "",
+        "            pass\n",
         "tests/ops/test_collect.py::test_damaged_bytes_that_were_not_set_aside_are_before_the_row_goes",
     ),
     Mutant(
