@@ -119,7 +119,9 @@ def _sweep(depot: Depot, lease: Lease, grace: int) -> Tally:
         _export(depot)
         if not rows.decided(lease.id, doomed):
             # deletions taken over are in no record of this command
-            raise Conflict("The catalog does not say any more what this collection decided; collect again", code="older")
+            raise Conflict(
+                "The catalog does not say any more what this collection decided; collect again", code="older"
+            )
         for one in doomed:
             depot.step("gc.trash.before")
             depot.blobs.trash(one.key)
