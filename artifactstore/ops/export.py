@@ -1,10 +1,7 @@
 """Export: a version and its lineage as documents for other tools, and a list of checksums held against one"""
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 from artifactstore.catalog.base import LinkInfo, VersionInfo
@@ -12,7 +9,9 @@ from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.exports import checksums, cyclonedx, model_card, prov, spdx
 from artifactstore.core.exports.base import FileFacts, Kind, ParentFacts, Subject, TensorFacts, VersionFacts
+from artifactstore.core.graph import parents_in
 from artifactstore.core.lineage import Relation
+from artifactstore.core.names import ArtifactName
 from artifactstore.depot import Depot
 
 # What is farther away is named by the last link, and not described
@@ -23,21 +22,14 @@ _DOCUMENTS = {Kind.CYCLONEDX: cyclonedx.document, Kind.SPDX: spdx.document, Kind
 
 def run(depot: Depot, version: VersionInfo, kind: Kind) -> str:
     """One document as text. What it tells of metadata goes out as it is"""
-    root = _facts(depot, version)
-    ancestors: dict[Digest, VersionFacts] = {}
-    subject = Subject(root, ancestors, depot.info.store_id)
+    root, store = _facts(depot, version), depot.info.store_id
     match kind:
         case Kind.CHECKSUMS:
-            return checksums.text(subject)
+            return checksums.text(Subject(root, {}, store))
         case Kind.MODEL_CARD:
-            # a line of resumed versions may be long, and a card tells no more of it than where it began
-            for level in _climb(depot, root, ancestors, _outline):
-                if any(True for below in level for _ in model_card.bases_of(subject, below)):
-                    break
-            return model_card.text(subject)
+            return model_card.text(Subject(root, _outlines(depot, root), store))
         case _:
-            for _ in islice(_climb(depot, root, ancestors, _facts), _LEVELS):
-                pass
+            subject = Subject(root, _ancestors(depot, root), store)
             return json.dumps(_DOCUMENTS[kind](subject), indent=2) + "\n"
 
 
@@ -61,38 +53,46 @@ def compare(depot: Depot, version: VersionInfo, path: Path) -> checksums.Checksu
     return checksums.compare(listed, _files(depot, version.id))
 
 
-def _climb(
-    depot: Depot,
-    root: VersionFacts,
-    ancestors: dict[Digest, VersionFacts],
-    tell: Callable[[Depot, VersionInfo], VersionFacts],
-) -> Iterator[list[VersionFacts]]:
-    """Note the parents of one level after another; each level once its parents are noted"""
+def _outlines(depot: Depot, root: VersionFacts) -> dict[Digest, VersionFacts]:
+    """All ancestors that are here, with their names and links alone: a line of resumed versions may be long"""
+    graph = depot.catalog.versions.graph(root.id, up=True, down=False)
+    links = parents_in(graph.up)
+    return {
+        node.id: VersionFacts(
+            id=node.id,
+            # a version that is here has all three
+            artifact=ArtifactName(node.artifact or ""),
+            number=node.number or 0,
+            created=node.created or 0,
+            parents=[
+                ParentFacts(Relation(edge.relation), edge.ref, edge.parent, edge.weight, evidence=edge.evidence)
+                for edge in links.get(node.id, ())
+            ],
+        )
+        for node in graph.nodes.values()
+        if node.state == "active" and node.id is not None and node.id != root.id
+    }
+
+
+def _ancestors(depot: Depot, root: VersionFacts) -> dict[Digest, VersionFacts]:
+    """The ancestors that are here and near enough, the nearest first"""
+    found: dict[Digest, VersionFacts] = {}
     level = [root]
-    while level:
+    for _ in range(_LEVELS):
         above: dict[Digest, VersionFacts] = {}
         for parent in (parent.id for version in level for parent in version.parents if parent.id is not None):
-            if parent == root.id or parent in ancestors or parent in above:
+            if parent == root.id or parent in found or parent in above:
                 continue
             # one that has been retired meanwhile is named by its link still
             with suppress(NotFound):
-                above[parent] = tell(depot, depot.catalog.versions.get(parent))
-        ancestors |= above
-        yield level
+                above[parent] = _facts(depot, depot.catalog.versions.get(parent))
+        found |= above
         level = list(above.values())
+    return found
 
 
 def _facts(depot: Depot, version: VersionInfo) -> VersionFacts:
     rows = depot.catalog.versions
-    return dataclasses.replace(
-        _outline(depot, version),
-        metadata=rows.metadata(version.id),
-        files=_files(depot, version.id),
-        tensors=[TensorFacts(one.dtype, one.count, one.nbytes) for one in rows.tensors(version.id)],
-    )
-
-
-def _outline(depot: Depot, version: VersionInfo) -> VersionFacts:
     return VersionFacts(
         id=version.id,
         artifact=version.artifact,
@@ -103,8 +103,11 @@ def _outline(depot: Depot, version: VersionInfo) -> VersionFacts:
         epoch=version.epoch,
         request_id=version.request_id,
         license=version.license,
+        metadata=rows.metadata(version.id),
         metrics=version.metrics,
-        parents=[_parent(link) for link in depot.catalog.versions.parents(version.id)],
+        files=_files(depot, version.id),
+        tensors=[TensorFacts(one.dtype, one.count, one.nbytes) for one in rows.tensors(version.id)],
+        parents=[_parent(link) for link in rows.parents(version.id)],
     )
 
 
