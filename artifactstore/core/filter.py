@@ -113,6 +113,18 @@ def parse(text: str) -> Expression:
     return _Parser(text).whole()
 
 
+def comparisons(expression: Expression) -> Iterator[Comparison]:
+    """All of an expression, from left to right"""
+    match expression:
+        case Comparison():
+            yield expression
+        case Not(part=part):
+            yield from comparisons(part)
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from comparisons(part)
+
+
 def _grouped(part: Expression, *kinds: type[And | Or]) -> str:
     return f"({part})" if isinstance(part, kinds) else str(part)
 

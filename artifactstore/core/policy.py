@@ -229,16 +229,17 @@ def _check_rule(rule: Policy, candidates: Sequence[Candidate]) -> None:
             if all(one.step is None for one in candidates):
                 raise Invalid(f"No version here has a step, for {rule} to go by", code="rule", rule=str(rule))
         case Best(metric=name):
-            _check_name(rule, "metric", name, {key for one in candidates for key in one.metrics})
+            check_name(rule, "metric", name, {key for one in candidates for key in one.metrics})
         case Phase(name=name):
-            _check_name(rule, "phase", name, {one.phase for one in candidates if one.phase is not None})
+            check_name(rule, "phase", name, {one.phase for one in candidates if one.phase is not None})
         case Aliased(glob=name):
             names = {key for one in candidates for key in one.aliases}
             if not any(fnmatchcase(key, name) for key in names):
-                _check_name(rule, "alias", name, names)
+                check_name(rule, "alias", name, names)
 
 
-def _check_name(rule: Policy, what: str, name: str, known: set[str]) -> None:
+def check_name(rule: Policy | str, what: str, name: str, known: set[str]) -> None:
+    """Raise Invalid when the metric, alias or phase that a rule goes by is none of the known ones"""
     if name not in known:
         raise Invalid(
             f"No version here has the {what} {name!r}, for {rule} to go by{hint(name, known)}",

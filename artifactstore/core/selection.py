@@ -10,6 +10,8 @@ from typing import Any, Literal, Self, cast
 from artifactstore.core.calendar import Daily, Monthly, Weekly
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
+from artifactstore.core.filter import comparisons
+from artifactstore.core.filter import parse as parse_filter
 from artifactstore.core.flags import EXAMPLES, REPEATABLE, split, whole, write
 from artifactstore.core.names import check_label
 from artifactstore.core.policy import (
@@ -24,6 +26,7 @@ from artifactstore.core.policy import (
     Policy,
     Within,
     check_known,
+    check_name,
     check_span,
 )
 from artifactstore.core.units import format_duration, parse_duration
@@ -180,9 +183,11 @@ def pattern_for(artifact: str, patterns: Iterable[str]) -> str | None:
 
 
 def check_rules(rules: Rules, candidates: Sequence[Candidate]) -> None:
-    """Raise Invalid when a phase, or what a keep rule goes by, is nowhere among the candidates they are for"""
+    """Raise Invalid when a phase, or what a filter or keep rule goes by, is nowhere among those they are for"""
     if rules.keep is not None:
         check_known(rules.keep, candidates)
+    for expression in rules.selector.where:
+        _check_known(expression, candidates)
     phase = rules.selector.phase
     phases = sorted({one.phase for one in candidates if one.phase is not None})
     if phase is not None and phase not in phases:
@@ -214,9 +219,24 @@ def _best(text: str) -> Best:
 
 
 def _check_expression(text: str) -> str:
-    if not text.strip():
-        raise Invalid("A filter is empty", code="rule")
+    parse_filter(text)
     return text
+
+
+def _check_known(expression: str, candidates: Sequence[Candidate]) -> None:
+    """A misspelt metric, alias or phase would be absent everywhere, so `not` and `!=` would select everything"""
+    if not candidates:
+        return
+    known = {
+        "metric": {name for one in candidates for name in one.metrics},
+        "alias": {name for one in candidates for name in one.aliases},
+        "phase": {one.phase for one in candidates if one.phase is not None},
+    }
+    for one in comparisons(parse_filter(expression)):
+        if one.key in known and one.operator != "~":
+            values = [str(operand.value) for operand in one.operands if operand.value is not None]
+            for name in values if one.name is None else [one.name]:
+                check_name(f"--where {expression!r:.200}", one.key, name, known[one.key])
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(

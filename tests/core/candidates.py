@@ -104,6 +104,8 @@ def need(child, parent, relation=Relation.ADAPTER) -> Need:
 
 counts = st.integers(1, 4)
 spans = st.integers(0, 80).map(lambda days: timedelta(days=days))
+# conditions as text; what they hold for, each test says itself
+BIG, OLD = "size > 1GB", "age > 1y"
 labels = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(
     lambda text: text.isprintable() and text == text.strip()
 )
@@ -125,6 +127,6 @@ selectors = st.builds(
     unused=st.none() | spans,
     phase=phases,
     run=st.sampled_from([None, "*", "org/*", "a"]),
-    where=st.sampled_from([(), ("big",), ("big", "old")]),
+    where=st.sampled_from([(), (BIG,), (BIG, OLD)]),
 )
 all_rules = st.builds(Rules, selectors, st.none() | policies)

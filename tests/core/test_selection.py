@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from artifactstore.core.calendar import Daily, Monthly, Weekly
 from artifactstore.core.errors import Invalid
+from artifactstore.core.filter import Comparison, Operand
 from artifactstore.core.flags import EXAMPLES, write
 from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within
 from artifactstore.core.selection import Rules, Selector, check_rules, pattern_for
@@ -71,10 +72,10 @@ def test_a_filter_that_nobody_looked_up_is_no_match_in_silence():
 
 
 def test_all_that_is_given_must_hold():
-    selector = Selector(older=MONTH, unused=timedelta(days=1), phase="sft", run="m", where=("x",))
+    selector = Selector(older=MONTH, unused=timedelta(days=1), phase="sft", run="m", where=("pinned",))
     one = version(days=47, phase="sft")
     assert selector.selects(one, NOW, frozenset([one.id])) == (
-        "older than 30d (47d), not loaded for 1d (never loaded, taken in 47d ago), phase sft, run m, where x"
+        "older than 30d (47d), not loaded for 1d (never loaded, taken in 47d ago), phase sft, run m, where pinned"
     )
     for other in (version(days=3, phase="sft"), version(days=47), version("n:1", days=47, phase="sft")):
         assert selector.selects(other, NOW, frozenset([other.id])) is None
@@ -94,7 +95,7 @@ def test_an_empty_selector_takes_all_and_gives_no_reason(group):
         {"unused": timedelta(days=400_000)},
         {"phase": ""},
         {"run": " x"},
-        {"where": ("a", " ")},
+        {"where": ("pinned", "size >")},
     ],
 )
 def test_a_selector_that_means_nothing_is_refused(changes):
@@ -142,7 +143,7 @@ def test_every_example_is_read():
         ("--older 1y6mo", "--older 545d"),
         ("--keep-best 2:b --keep-best 2:a:min --keep-best 02:b:min", "--keep-best 2:a --keep-best 2:b"),
         ("--keep-best 1:eval:loss:min", "--keep-best 1:eval:loss:min"),
-        ("where=b where=a where=b", "--where a --where b"),
+        ("where=pinned where='files > 3' where=pinned", "--where 'files > 3' --where pinned"),
         ("keep-phase='a b' keep-alias=x phase=-y", "--phase=-y --keep-alias x --keep-phase 'a b'"),
     ],
 )
@@ -189,7 +190,9 @@ def test_nothing_given_is_empty():
         ("--unused soon", "--unused 'soon': Not a duration"),
         ("--phase ' a'", "--phase ' a': Not a phase"),
         ("--run ' '", "--run ' ': Not a pattern of names"),
-        ("--where ' '", "--where ' ': A filter is empty; write for example --where 'size>10GB'"),
+        ("--where ' '", "--where ' ': Filter, character 2: found the end, expected a condition"),
+        ("--where 'size >'", "--where 'size >': Filter, character 7: found the end, expected a value of size; write for"),
+        ("--where 'sizee > 1GB'", "--where 'sizee > 1GB': Filter, character 1: unknown key 'sizee'; did you mean size"),
         ("--keep-alias ' '", "--keep-alias ' ': Not a pattern of aliases"),
         ("--keep-last 3 --keep-last 3", "--keep-last is given twice"),
         ("--keep-lost 3", "Unknown rule '--keep-lost'; did you mean --keep-last"),
@@ -217,7 +220,7 @@ values = {
     "unused": durations,
     "phase": labels,
     "run": labels,
-    "where": labels,
+    "where": labels.map(lambda text: str(Comparison("phase", None, "=", (Operand(text, text),)))),
     "keep-best": st.builds("{}:{}:{}".format, counts, labels, st.sampled_from(["min", "max"])),
     "keep-within": durations,
     "keep-alias": labels,
@@ -226,7 +229,7 @@ values = {
 
 
 @given(st.fixed_dictionaries({}, optional=values).filter(bool), st.randoms(use_true_random=False))
-@example({"phase": "-a", "run": "--", "where": "'\"\\"}, None)
+@example({"phase": "-a", "run": "--", "where": "phase = '''\"\\'"}, None)
 def test_any_rules_read_back(given_values, chance):
     words = [write(flag, value) for flag, value in given_values.items()]
     if chance is not None:
@@ -277,3 +280,21 @@ def test_rules_that_go_by_what_is_not_there_are_refused():
         check_rules(Rules.parse("--phase sft"), some[1:])
     with pytest.raises(Invalid, match="metric 'los'"):
         check_rules(Rules.parse("--older 1d --keep-best 1:los"), some)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "unknown"),
+    [
+        ("metric.loss > 1 and not metric.'val loss' = 3", "metric 'val loss'"),
+        ("step > 3 or (phase in (sft, stf))", "phase 'stf'"),
+        ("alias != prdo", "alias 'prdo', .* did you mean prod"),
+        ("not metric.los = none", "metric 'los'"),
+    ],
+)
+def test_a_filter_that_goes_by_what_is_not_there_is_refused(filter_, unknown):
+    some = [version("m:1", phase="sft", metrics={"loss": 1.0}, aliases=("prod",))]
+    rules = Rules(Selector(where=("phase = none or phase ~ 'x*' or license = MIT", filter_)))
+    check_rules(rules, [])
+    with pytest.raises(Invalid, match=unknown):
+        check_rules(rules, some)
+    check_rules(Rules(Selector(where=("metric.loss > 1 and phase = sft", "alias = prod"))), some)

@@ -12,7 +12,21 @@ from artifactstore.core.lineage import Relation
 from artifactstore.core.policy import Best, Latest, Within
 from artifactstore.core.selection import Rules, Selector
 from artifactstore.core.verdict import NEEDED, decide, needed_by
-from tests.core.candidates import NOW, UNTIMED, all_rules, id_of, line, names, need, needs_in, rules, stores, version
+from tests.core.candidates import (
+    BIG,
+    NOW,
+    OLD,
+    UNTIMED,
+    all_rules,
+    id_of,
+    line,
+    names,
+    need,
+    needs_in,
+    rules,
+    stores,
+    version,
+)
 
 MONTH = Selector(older=timedelta(days=30))
 ALL = Rules(Selector(older=timedelta(0)))
@@ -89,15 +103,15 @@ def test_a_selector_alone_takes_what_it_selects():
 def test_filters_hold_where_all_of_them_do():
     store = line(3, 2, 1)
     ids = [one.id for one in store]
-    matching = {"a": frozenset(ids[:2]), "b": frozenset(ids[1:]), "c": frozenset()}
-    assert judged(store, Rules(Selector(where=("a", "b"))), matching=matching) == {
+    matching = {BIG: frozenset(ids[:2]), OLD: frozenset(ids[1:]), "pinned": frozenset()}
+    assert judged(store, Rules(Selector(where=(BIG, OLD))), matching=matching) == {
         "m:1": "KEEP not selected",
-        "m:2": "RETIRE where a and b, no rule keeps it",
+        "m:2": "RETIRE where size > 1GB and age > 1y, no rule keeps it",
         "m:3": "KEEP not selected",
     }
-    assert all(one.keep for one in decided(store, Rules(Selector(where=("c",))), matching=matching))
+    assert all(one.keep for one in decided(store, Rules(Selector(where=("pinned",))), matching=matching))
     with pytest.raises(Invalid, match="Nobody looked up"):
-        decided(store, Rules(Selector(where=("a", "d"))), matching=matching)
+        decided(store, Rules(Selector(where=(BIG, "files > 3"))), matching=matching)
 
 
 def test_what_is_held_stays_with_every_reason():
@@ -267,7 +281,7 @@ def cases(draw):
     held = draw(st.dictionaries(st.sampled_from(refs), st.just(("pin",)), max_size=1)) if refs else {}
     by_name = draw(st.dictionaries(names, all_rules))
     big, old = (frozenset(id_of(ref) for ref in refs if draw(st.booleans())) for _ in "ab")
-    return store, by_name, {"held": held, "needs": draw(needs_in(store)), "matching": {"big": big, "old": old}}
+    return store, by_name, {"held": held, "needs": draw(needs_in(store)), "matching": {BIG: big, OLD: old}}
 
 
 def spelt_out(store, by_name, *, held, needs, matching):
@@ -278,7 +292,7 @@ def spelt_out(store, by_name, *, held, needs, matching):
     kept = {edge.child for edge in needs} - {one.id for one in store} | {id_of(ref) for ref in held}
     for name, group in lines.items():
         rule = by_name.get(name, Rules())
-        where = matching["big"] & (matching["old"] if len(rule.selector.where) > 1 else matching["big"])
+        where = matching[BIG] & (matching[OLD] if len(rule.selector.where) > 1 else matching[BIG])
         rescued = rule.keep.keeps([replace(one, created=min(one.created, NOW)) for one in group]) if rule.keep else {}
         resumable = [one for one in group if one.resumable]
         resumable.sort(key=lambda one: (-1 if one.step is None else one.step, one.created, one.number))
