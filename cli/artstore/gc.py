@@ -1,12 +1,13 @@
 """Gc: retire what rules let go, and remove what nothing needs"""
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from artifactstore.core.errors import Invalid
+from artifactstore.core.errors import Invalid, NotFound, Refused
 from artifactstore.core.units import format_size, parse_duration, parse_size
 from artstore.arguments import parse_path
 from artstore.confirm import confirm
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from artifactstore.core.selection import Rules
     from artifactstore.gc import GcPlan, GcReport
     from artifactstore.ops.retire import RetireItem
+    from artifactstore.store import Store
 
+T = TypeVar("T")
 _STRAYS = 20
-_PLAIN = ("not selected",)
+_LARGEST = 1 << 28  # bytes of a plan; whatever is longer was meant to be another file
+_PLAIN = {("not selected",), ("no rule selects it",)}
 _SWEEP = "When its bytes go"
 
 
@@ -66,21 +70,26 @@ def gc(
     neither selector nor rule the stored policies decide; without those only what is due is removed.
     """
     waits = _grace(grace, now=now)
-    room = None if until_free is None else parse_size(until_free)
+    room = None if until_free is None else _named("--until-free", parse_size, until_free)
     looks = dry_run or plan is not None
     with run.open(read_only=looks) as store:
         if apply is not None:
             _refuse_beside_apply(rules, grace=grace, now=now, until_free=until_free, plan=plan)
-            made = store.plan_saved(_read(apply))
+            made = _saved(store, apply)
         else:
             made = store.plan_gc(rules, grace=waits, until_free=room)
+        notes = [] if apply is not None else [*_without_rules(store, rules), *_short(store, made, room)]
         if looks:
             if plan is not None:
                 _write(plan, made)
-            tell_plan(run, made, _closing(plan))
+            guard = () if force else _guard(made)
+            tell_plan(run, made, lambda screen: draw_plan(screen, made, [*notes, *guard]), _closing(plan))
             return
         if run.output.form is Form.TEXT:
-            draw_plan(Screen(), made)
+            draw_plan(Screen(), made, notes)
+        if not force:
+            # nobody is asked to agree to what is refused then
+            _check_guard(made)
         if not made.is_empty:
             confirm(_question(made), yes=yes)
         report = store.gc(made, force=force)
@@ -92,7 +101,41 @@ def gc(
 def _grace(text: str | None, *, now: bool) -> timedelta:
     if now and text is not None:
         raise Invalid("--now is a grace of zero; give either --now or --grace", code="usage")
-    return timedelta(0) if now else parse_duration(text or "7d")
+    return timedelta(0) if now else _named("--grace", parse_duration, text or "7d")
+
+
+def _named(option: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except Invalid as e:
+        raise Invalid(f"{option}: {e.message}", code="usage") from e
+
+
+def _without_rules(store: "Store", rules: "Rules") -> list[str]:
+    if not rules.is_empty or store.policy_ls():
+        return []
+    return ["No rules are given and none are stored; try --older 30d, or keep some with: artstore policy set"]
+
+
+def _short(store: "Store", plan: "GcPlan", wanted: int | None) -> list[str]:
+    free = store.depot.blobs.free()
+    if wanted is None or free is None:
+        return []
+    short = wanted - free - plan.sweep.waiting.nbytes - plan.retire.frees_bytes
+    return [f"That is {format_size(short)} short of --until-free; these rules let no more go"] if short > 0 else []
+
+
+def _check_guard(plan: "GcPlan") -> None:
+    from artifactstore.gc import check_guard  # noqa: PLC0415  # heavy, and loaded by now
+
+    check_guard(plan)
+
+
+def _guard(plan: "GcPlan") -> Iterable[str]:
+    try:
+        _check_guard(plan)
+    except Refused as e:
+        yield e.message
 
 
 def _refuse_beside_apply(rules: "Rules", **given: Any) -> None:
@@ -100,8 +143,16 @@ def _refuse_beside_apply(rules: "Rules", **given: Any) -> None:
         raise Invalid("--apply runs the plan as it was written; give nothing else that decides", code="usage")
 
 
-def _read(path: str) -> bytes:
-    return parse_path(path).read_bytes()
+def _saved(store: "Store", path: str) -> "GcPlan":
+    try:
+        with parse_path(path).open("rb") as file:
+            raw = file.read(_LARGEST)
+    except FileNotFoundError as e:
+        raise NotFound(f"No such file: {path}; write a plan with --plan {path}", code="file", path=path) from e
+    try:
+        return store.plan_saved(raw)
+    except Invalid as e:
+        raise Invalid(f"{path}: {e.message}", code="plan", path=path) from e
 
 
 def _write(path: str, plan: "GcPlan") -> None:
@@ -114,7 +165,7 @@ def _question(plan: "GcPlan") -> str:
     if going:
         parts.append(f"Retire {plural(len(going), 'version')}, {format_size(plan.retire.frees_bytes)}?")
     if plan.sweep.due.count:
-        parts.append(f"Remove {plural(plan.sweep.due.count, 'blob')} that are due?")
+        parts.append(f"Remove {plural(plan.sweep.due.count, 'blob')} now due?")
     return " ".join(parts)
 
 
@@ -122,11 +173,11 @@ def _closing(path: str | None) -> str:
     return "Nothing changed (dry run)" if path is None else f"Nothing changed; run it with: artstore gc --apply {path}"
 
 
-def tell_plan(run: Invocation, plan: "GcPlan", closing: str) -> None:
+def tell_plan(run: Invocation, plan: "GcPlan", draw: Callable[[Screen], None], closing: str) -> None:
     """A plan as the whole answer"""
 
     def show(screen: Screen) -> None:
-        draw_plan(screen, plan)
+        draw(screen)
         screen.line(closing)
 
     run.output.tell(plan.to_json(), show, ids=_ids(plan))
@@ -146,23 +197,12 @@ _ITEM = (
 )
 
 
-def draw_plan(screen: Screen, plan: "GcPlan") -> None:
-    """What stays and what goes of each artifact of which anything goes, and what is due"""
-    lines: dict[str, list[RetireItem]] = {}
-    for item in plan.retire.items:
-        lines.setdefault(item.ref.rpartition(":")[0], []).append(item)
+def draw_plan(screen: Screen, plan: "GcPlan", notes: Iterable[str] = ()) -> None:
+    """What stays and what goes of each artifact of which anything goes, and what is due. notes: said below it"""
+    lines = by_artifact(plan)
     touched = {name: items for name, items in lines.items() if any(item.action == "retire" for item in items)}
     for name, items in touched.items():
-        going = [item for item in items if item.action == "retire"]
-        freed, logical = sum(item.frees_bytes for item in going), sum(item.logical_bytes for item in going)
-        shared = f" ({format_size(logical - freed)} of theirs is shared and stays)" if logical > freed else ""
-        kept = len(items) - len(going)
-        screen.line(f"{name}  keep {kept}, retire {len(going)}, frees {format_size(freed)}{shared}", "bold")
-        told = [item for item in items if item.reasons != _PLAIN]
-        styles = ["" if item.action == "keep" else "red" for item in told]
-        screen.table(_ITEM, [_row(item) for item in told], styles=styles)
-        if len(told) < len(items):
-            screen.line(f"KEEP    {plural(len(items) - len(told), 'version')} that no selector selects")
+        draw_artifact(screen, name, items)
         screen.line()
     untouched = len(lines) - len(touched)
     if untouched and touched:
@@ -170,11 +210,37 @@ def draw_plan(screen: Screen, plan: "GcPlan") -> None:
     elif not touched:
         screen.line("No version is to be retired")
     _draw_sweep(screen, plan)
+    for note in notes:
+        screen.line(note, "yellow")
 
 
-def _row(item: "RetireItem") -> tuple[str, ...]:
+def by_artifact(plan: "GcPlan") -> dict[str, list["RetireItem"]]:
+    """What is decided of each artifact, the newest version first"""
+    lines: dict[str, list[RetireItem]] = {}
+    for item in plan.retire.items:
+        lines.setdefault(item.ref.rpartition(":")[0], []).append(item)
+    return {name: items[::-1] for name, items in lines.items()}
+
+
+def draw_artifact(screen: Screen, name: str, items: list["RetireItem"]) -> None:
+    """What stays and what goes of one artifact, with the reasons"""
+    going = [item for item in items if item.action == "retire"]
+    freed, logical = sum(item.frees_bytes for item in going), sum(item.logical_bytes for item in going)
+    shared = f" ({format_size(logical - freed)} of theirs is shared and stays)" if logical > freed else ""
+    frees = f", frees {format_size(freed)}{shared}" if going else ""
+    screen.line(f"{name}  keep {len(items) - len(going)}, retire {len(going)}{frees}", "bold")
+    told = [item for item in items if item.reasons not in _PLAIN]
+    # a column of its own only where it says more than the sizes do
+    whole = all(format_size(item.frees_bytes) == format_size(item.logical_bytes) for item in going)
+    styles = ["" if item.action == "keep" else "red" for item in told]
+    screen.table(_ITEM, [_row(item, whole=whole) for item in told], styles=styles)
+    if len(told) < len(items):
+        screen.line(f"KEEP    {plural(len(items) - len(told), 'version')} that no selector selects")
+
+
+def _row(item: "RetireItem", *, whole: bool) -> tuple[str, ...]:
     step = "" if item.step is None else str(item.step)
-    frees = format_size(item.frees_bytes) if item.action == "retire" else ""
+    frees = format_size(item.frees_bytes) if item.action == "retire" and not whole else ""
     reasons = "; ".join(item.reasons)
     return item.action.upper(), item.ref, step, format_size(item.logical_bytes), frees, reasons
 
@@ -201,8 +267,11 @@ def _draw_report(screen: Screen, plan: "GcPlan", report: "GcReport") -> None:
         refs = {item.id: item.ref for item in plan.retire.items}
         for version, reasons in retired.kept.items():
             screen.line(f"Kept {refs[version]} after all: {'; '.join(reasons)}")
-    gone = plural(swept.removed.count + swept.orphans.count, "object")
-    screen.line(f"Removed {gone}, {format_size(swept.removed.nbytes + swept.orphans.nbytes)} freed", "green")
+    if gone := swept.removed.count + swept.orphans.count:
+        freed = format_size(swept.removed.nbytes + swept.orphans.nbytes)
+        screen.line(f"Removed {plural(gone, 'object')}, {freed} freed", "green")
+    else:
+        screen.line("Nothing was due to be removed")
     if swept.orphans.count:
         screen.line(f"Among them {plural(swept.orphans.count, 'leftover')} of writes that never ended")
     if swept.waiting.count:

@@ -1,13 +1,22 @@
 """Policy: rules of retention kept for artifacts by their names"""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artstore.gc import tell_plan
+from artifactstore.core.errors import NotFound
+from artstore.gc import by_artifact, draw_artifact, tell_plan
 from artstore.invocation import Invocation, with_invocation
 from artstore.screen import Column, Screen
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.base import PolicyInfo
+    from artifactstore.gc import GcPlan
+    from artifactstore.store import Store
 
 Glob = Annotated[str, typer.Argument(metavar="GLOB", help="Artifacts with such names; the longest that matches wins.")]
 
@@ -56,11 +65,40 @@ def set_(
 @with_invocation
 def test(run: Invocation, *, glob: Glob) -> None:
     """Show what gc would do with the artifacts whose name matches, by the stored policies; change nothing"""
+    with run.open(read_only=True) as store:
+        plan = _plan(store, glob)
+        names = by_artifact(plan)
+        policies = [f"Policy {one.pattern}: {one.rules}" for one in _deciding(store, names)]
+
+    def draw(screen: Screen) -> None:
+        for line in policies:
+            screen.line(line)
+        if not policies:
+            screen.line("No stored policy is for any of these; everything stays", "yellow")
+        for name, items in names.items():
+            draw_artifact(screen, name, items)
+
+    tell_plan(run, plan, draw, "Nothing changed (test)")
+
+
+def _plan(store: "Store", glob: str) -> "GcPlan":
     from artifactstore.core.selection import Rules  # noqa: PLC0415  # --help need not wait for it
 
-    with run.open(read_only=True) as store:
+    try:
         plan = store.plan_gc(Rules.of(run=glob), grace=timedelta(days=7))
-    tell_plan(run, plan, "Nothing changed (test)")
+    except NotFound as e:
+        raise NotFound(f"No artifact matches {glob!r:.80}; see artstore ls", code="run", run=glob) from e
+    items = tuple(item for item in plan.retire.items if fnmatchcase(item.ref.rpartition(":")[0], glob))
+    return replace(plan, retire=replace(plan.retire, items=items))
+
+
+def _deciding(store: "Store", names: Iterable[str]) -> Iterator["PolicyInfo"]:
+    from artifactstore.core.selection import pattern_for  # noqa: PLC0415  # as above
+
+    policies = {one.pattern: one for one in store.policy_ls()}
+    for pattern in dict.fromkeys(pattern_for(name, policies) for name in names):
+        if pattern is not None:
+            yield policies[pattern]
 
 
 @app.command()

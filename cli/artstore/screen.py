@@ -57,6 +57,8 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, styles: Sequence[str] = ()) -> None:
         """Rows under their titles; columns that are empty in every row are left out. styles: of whole rows"""
+        if not rows:
+            return
         used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
         kept = [columns[at] for at in used]
         # asked of a row as a whole, since most need no escape

@@ -45,6 +45,9 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(run):
     assert re.search(r"^RETIRE +run/a:3 .* older than 57d \(57d\), no rule keeps it$", text, re.MULTILINE)
     assert re.search(r"^KEEP +run/a:12 .* newest resumable step; best 1 of loss = 88$", text, re.MULTILINE)
     assert "KEEP    8 versions that no selector selects" in text
+    shown = re.findall(r"^(?:KEEP|RETIRE) +run/a:(\d+)", text, re.MULTILINE)
+    assert shown == ["12", "3", "2", "1"]
+    assert "more than 20%" in text
     assert text.splitlines()[-1] == "Nothing changed (dry run)"
     assert contents(run) == before
 
@@ -94,14 +97,21 @@ def test_retire_undo_retire_and_sweep(run):
 
 def test_bare_gc_keeps_everything(run):
     before = document("ls")["versions"]
-    assert "No version is to be retired" in done("gc", "--yes")
+    text = done("gc", "--yes")
+    assert "No version is to be retired" in text
+    assert "No rules are given and none are stored" in text
+    assert "Nothing was due to be removed" in text
     assert document("ls")["versions"] == before
 
 
 def test_a_fifth_is_guarded_and_force_lifts_it_but_no_pin(run):
     done("pin", "run/a:1", "--why", "paper")
-    line = refused_after_plan(5, "gc", "--older", "50d", "--yes")
-    assert "more than 20%" in line
+    for consent in ([], ["--yes"]):
+        line = refused_after_plan(5, "gc", "--older", "50d", *consent)
+        assert "more than 20%" in line
+    assert "more than 20%" in done("gc", "--older", "50d", "-n")
+    assert "more than 20%" not in done("gc", "--older", "50d", "-n", "--force")
+    assert "more than 20%" not in done("gc", "--older", "58d", "-n")
     report = document("gc", "--older", "50d", "--yes", "--force")
     assert actions(report)["run/a:1"] == "keep"
     assert len(report["done"]["retired"]) == 9
@@ -127,7 +137,7 @@ def test_a_plan_is_written_run_once_and_then_stale(run):
 )
 def test_a_plan_that_is_none(run, text):
     (run / "p.json").write_text(text)
-    refused(2, "gc", "--apply", "p.json", "--yes")
+    assert refused(2, "gc", "--apply", "p.json", "--yes").startswith("p.json: ")
 
 
 def test_a_plan_of_another_store_and_beside_rules(run):
@@ -137,7 +147,7 @@ def test_a_plan_of_another_store_and_beside_rules(run):
     assert "another store" in refused(5, "gc", "--apply", "p.json", "--yes", "--store", other)
     for more in (["--older", "58d"], ["--now"], ["--grace", "1d"], ["--plan", "q.json"], ["--until-free", "1GB"]):
         refused(2, "gc", "--apply", "p.json", "--yes", *more)
-    refused(2, "gc", "--apply", "nowhere.json", "--yes")
+    assert "nowhere.json" in refused(3, "gc", "--apply", "nowhere.json", "--yes")
 
 
 def test_until_free_stops_when_enough_is_free(run):
@@ -147,6 +157,8 @@ def test_until_free_stops_when_enough_is_free(run):
     plan = document("gc", "--older", "40d", "--until-free", "1kB", "-n")
     assert set(actions(plan).values()) == {"keep"}
     assert plan["items"][0]["reasons"] == ["enough is free without it"]
+    assert "short of --until-free" not in done("gc", "--older", "40d", "--until-free", "1kB", "-n")
+    assert "short of --until-free; these rules let no more go" in done("gc", "--until-free", "1EB", "-n")
 
 
 def test_lineage_rescues_and_says_why(run):
@@ -214,10 +226,37 @@ def test_policies_are_kept_tested_and_used(run):
     assert len(document("ls")["versions"]) == 10
     assert done("policy", "rm", "run/*") == "run/*  no rules\n"
     refused(3, "policy", "rm", "run/*")
-    refused(3, "policy", "test", "nope*")
+    assert refused(3, "policy", "test", "nope*") == "No artifact matches 'nope*'; see artstore ls"
 
 
-@pytest.mark.parametrize("rules", [[""], ["--keep-lst", "3"], ["--run", "x"], ["--keep-last"], ["hello"]])
+def test_a_policy_test_tells_of_all_that_match_and_of_nothing_else(run, weights):
+    done("add", weights, "--as", "bert")
+    assert "No stored policy is for any of these" in done("policy", "test", "bert")
+    done("policy", "set", "run/*", "--keep-every", "6")
+    text = done("policy", "test", "*")
+    assert text.startswith("Policy run/*: --keep-every 6\n")
+    assert "bert  keep 1, retire 0\n" in text
+    assert re.search(r"^KEEP +run/a:6 .* step 6 is a multiple of 6$", text, re.MULTILINE)
+    done("policy", "set", "*", "--keep-last", "12")
+    text = done("policy", "test", "b*")
+    assert text.startswith("Policy *: --keep-last 12\n")
+    assert "run/a" not in text
+    assert list(actions(document("policy", "test", "b*"))) == ["bert:1"]
+
+
+def test_what_going_frees_is_a_column_where_the_sizes_do_not_say_it(run, weights):
+    assert "FREES" not in done("gc", "--older", "58d", "-n")
+    (run / "w.bin").write_bytes(os.urandom(30_000))
+    for artifact in ("run/a", "run/b"):
+        done("add", "w.bin", "--as", artifact, "--step", "13")
+    done("add", "weights.bin", "--as", "run/b", "--step", "14")
+    text = done("gc", "--where", "step = 13 or number = 1", "-n")
+    assert re.search(r"^RETIRE +run/b:1 +13 +30.0 kB +0 B +where", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "rules", [[""], ["--keep-lst", "3"], ["--where", "size >"], ["--run", "x"], ["--keep-last"], ["hello"]]
+)
 def test_a_policy_that_makes_no_sense(run, rules):
     refused(2, "policy", "set", "run/*", *rules)
 
