@@ -14,8 +14,10 @@ from artifactstore.catalog.batches import chunks, select_in
 from artifactstore.catalog.journal import Action
 from artifactstore.catalog.tables import artifact, blob, file, link, version, version_blob
 from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Refused
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.manifest import Manifest
+from artifactstore.core.verdict import NEEDED
 
 _ACTIVE = version.c.state == "active"
 
@@ -61,6 +63,20 @@ def match_links(connection: Connection, row: int, document: Manifest) -> list[Ac
         if (one.parent_id if one.child_id == row else one.child_id) in sharing:
             _set(connection, one.child_id, one.position, evidence="tensors")
     return _changed(connection, mine)
+
+
+def check_needs(connection: Connection, rows: Sequence[int]) -> None:
+    """Raise Refused when one of these versions needs one that is retired and may yet be swept"""
+    needed = sa.select(artifact.c.name, version.c.number, version.c.retired_by)
+    needed = needed.join_from(link, version, version.c.id == link.c.parent_id).join(artifact)
+    waits = (version.c.state == "retired", version.c.swept_at.is_(None), link.c.relation.in_(sorted(NEEDED)))
+    for row in select_in(connection, needed.where(*waits), link.c.child_id, rows):
+        parent = f"{row.name}:{row.number}"
+        raise Refused(
+            f"It needs {parent}, which is retired; bring that back first: artstore undo {row.retired_by}",
+            code="parent",
+            parent=parent,
+        )
 
 
 def apply_link(connection: Connection, action: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from artifactstore.catalog.base import Restored, Retired, Survey
 from artifactstore.catalog.batches import chunks, select_in
 from artifactstore.catalog.journal import Action, record
+from artifactstore.catalog.links import check_needs
 from artifactstore.catalog.objects import PRESENT
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
@@ -119,7 +120,10 @@ class Retirements:
         return self._database.read(work)
 
     def restore(self, serial: int, versions: Mapping[Digest, Sequence[Digest]]) -> Restored:
-        """Undo: bring versions back with all their blobs; raise Refused, naming what is gone, unless all are here"""
+        """Undo: bring versions back with all their blobs
+
+        Raise Refused, naming what is gone, unless all are here; also when what one is built on is retired and stays so.
+        """
 
         def work(connection: Connection, _at: int) -> tuple[None, list[Action]]:
             retired = sa.select(version.c.id, version.c.digest).where(version.c.state == "retired")
@@ -132,6 +136,7 @@ class Retirements:
                 hold(connection, rows[one], [keys[digest] for digest in blobs])
                 values = {"state": "active"} | dict.fromkeys(("retired_at", "retired_by", "retired_why"))
                 connection.execute(sa.update(version).where(version.c.id == rows[one]).values(values))
+            check_needs(connection, [rows[one] for one in here])
             action = {"do": "undo", "serial": serial, "versions": [str(one) for one in here]}
             return None, [action] if here else []
 

@@ -12,7 +12,7 @@ from artifactstore.catalog.artifacts import Locked, ensure
 from artifactstore.catalog.base import Best, Committed, Draft, Healed, Written
 from artifactstore.catalog.journal import Action, append, knows, lock_head
 from artifactstore.catalog.leases import end, lost
-from artifactstore.catalog.links import insert_links, match_links
+from artifactstore.catalog.links import check_needs, insert_links, match_links
 from artifactstore.catalog.notes import write_metrics
 from artifactstore.catalog.objects import Settled, settle
 from artifactstore.catalog.sql import Database
@@ -111,6 +111,7 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
         row, number = known.id, known.number
     if not existed:
         bring_back(connection, row, document)
+        check_needs(connection, [row])
         hold(connection, row, [each.row for each in blobs])
         actions.append(_version(draft, number, blobs, rows[0]))
     actions += write_metrics(connection, row, document.id, draft.metrics, at)

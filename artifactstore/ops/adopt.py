@@ -7,7 +7,7 @@ from artifactstore.blobs.layout import blob_key, manifest_key
 from artifactstore.catalog.base import VersionInfo, Written
 from artifactstore.core.decode import read_manifest
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, Invalid, NotFound
+from artifactstore.core.errors import Corrupt, Invalid, NotFound, Refused
 from artifactstore.core.manifest import BlobInfo, Manifest
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.strays import find_bytes
@@ -32,7 +32,7 @@ def run(depot: Depot, versions: Sequence[Digest]) -> AdoptReport:
     for version in versions:
         try:
             adopted.append(_adopt(depot, version))
-        except (Corrupt, Invalid, NotFound) as e:
+        except (Corrupt, Invalid, NotFound, Refused) as e:
             left.append((version, e.message))
     return AdoptReport(tuple(adopted), tuple(left))
 
@@ -44,6 +44,7 @@ def _adopt(depot: Depot, version: Digest) -> VersionInfo:
     manifest = read_manifest(raw, version)
 
     def work(session: Session) -> VersionInfo:
+        session.build_on(manifest.parents)
         written = list(_written(depot, session, manifest))
         return session.commit(manifest, written, Tags(), taken=depot.catalog.now()).version
 

@@ -176,6 +176,19 @@ def test_a_parent_that_was_retired_meanwhile_is_refused(catalog, line):
         catalog.leases.hold_parents(lease, [line[1]])
 
 
+def test_a_version_saved_again_needs_what_it_was_built_on(catalog, line):
+    draft = manifest_of(b"c", name="org/c", parents=(Link(Relation.ADAPTER, "hf://org/m", None),))
+    child = save(catalog, draft).version.id
+    save(catalog, manifest_of(b"d", name="org/c"))
+    save(catalog, manifest_of(bytes([5]), created=5))
+    serial = retire(catalog, child, line[3]).serial
+    with pytest.raises(Refused, match=rf"needs org/m:4.*undo {serial}$"):
+        save(catalog, draft)
+    set_swept = sa.update(version).where(version.c.digest == line[3]).values(swept_at=1)
+    catalog.database.write(lambda connection: connection.execute(set_swept))
+    assert save(catalog, draft).version.id == child
+
+
 def test_the_reason_stands_in_the_record(catalog, line):
     catalog.retirements.retire({line[0]: "older than 30d (47d), no rule keeps it"})
     body = catalog.database.rows(sa.select(journal.c.body).order_by(journal.c.serial.desc()))[0].body

@@ -5,6 +5,7 @@ import pytest
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.core.digest import Digest
 from artifactstore.ops import adopt, rebuild, verify
+from artifactstore.store import Store
 from tests.crash.stores import Place
 from tests.histories import CONTENTS, History
 
@@ -61,6 +62,26 @@ def test_what_is_not_whole_is_left_with_the_reason(orphaned, what):
         assert history.ids[-1] in [digest for digest, _ in done.left]
         assert history.ids[-1] not in {one.id for one in depot.catalog.versions.list()}
         assert depot.catalog.leases.active() == []
+
+
+def test_what_needs_a_version_that_was_retired_is_left(tmp_path):
+    file, folder = tmp_path / "w.bin", tmp_path / "store"
+    with Store.init(str(folder)) as store:
+        for name, created in (("base", 1), ("base", 2), ("style", 3)):
+            file.write_bytes(name.encode() * created)
+            parents = [store.link("base:1", "adapter")] if name == "style" else []
+            store.add([file], name=name, created=created, parents=parents)
+        store.depot.blobs.delete(max(store.depot.blobs.keys("journal/")))
+    for path in folder.glob("catalog.sqlite*"):
+        path.unlink()
+    [child] = rebuild.run(rebuild.plan(str(folder))).uncommitted
+    with Store.open(str(folder)) as store:
+        serial = store.depot.catalog.retirements.retire({store.resolve("base:1").id: "test"}).serial
+        [(left, why)] = adopt.run(store.depot, [child]).left
+        assert left == child
+        assert "was retired" in why
+        store.undo(serial)
+        assert adopt.run(store.depot, [child]).left == ()
 
 
 def blob_prefix(number):
