@@ -48,8 +48,11 @@ class Notes:
 
         def work(connection: Connection, at: int) -> tuple[PinInfo, list[Action]]:
             row = active_row(connection, version_id)
+            here = (version_pin.c.version_id == row, version_pin.c.why == why)
+            before = connection.execute(sa.select(version_pin.c.until).where(*here)).first()
             upsert(connection, version_pin, [{"version_id": row, "why": why, "at": at, "until": end}])
             action = {"do": "pin", "id": str(version_id), "why": why, "until": end}
+            action |= {} if before is None else {"before": before.until}
             return PinInfo(version_id, why, at, until), [action]
 
         return record(self._database, work)[0]
@@ -74,7 +77,7 @@ class Notes:
         if version_id is not None:
             query = query.where(version.c.digest == version_id)
         rows = self._database.rows(query)
-        return [PinInfo(Digest(row.digest), row.why, row.at, _moment(row.until)) for row in rows]
+        return [PinInfo(Digest(row.digest), row.why, row.at, to_moment(row.until)) for row in rows]
 
 
 def _microseconds(moment: datetime) -> int:
@@ -83,7 +86,8 @@ def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def _moment(microseconds: int | None) -> datetime | None:
+def to_moment(microseconds: int | None) -> datetime | None:
+    """The end of a pin as rows and records hold it, microseconds since 1970 UTC; None: it has none"""
     return None if microseconds is None else _EPOCH + microseconds * _MICROSECOND
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from artifactstore.catalog.notes import to_moment
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import NotFound, Refused
 from artifactstore.core.names import AliasName, ArtifactName
@@ -43,8 +44,7 @@ def run(depot: Depot, serial: int | None = None) -> UndoReport:
             case "alias":
                 changes.append(_move_back(depot, action))
             case "pin":
-                depot.catalog.notes.unpin(Digest.parse(action["id"]), action["why"])
-                changes.append(f"pin {action['why']!r} removed")
+                changes.append(_pin_back(depot, action))
     depot.step("undo.commit.after")
     depot.acknowledge()
     return UndoReport(wanted, versions, tuple(changes))
@@ -83,6 +83,9 @@ def _can_undo(depot: Depot, serial: int, actions: list[_Action], *, asked: bool)
 
 def _restore(depot: Depot, serial: int) -> tuple[Digest, ...]:
     versions = depot.catalog.retirements.undoable(serial)
+    swept = [version for version, is_swept in versions.items() if is_swept]
+    if swept:
+        raise _swept(swept[0])
     needed = {version: _blobs(depot, version) for version in versions}
     return depot.catalog.retirements.restore(serial, needed).versions
 
@@ -91,11 +94,27 @@ def _blobs(depot: Depot, version: Digest) -> list[Digest]:
     try:
         return [info.digest for info in load_manifest(depot, version).blobs]
     except NotFound as e:
-        raise Refused(
-            f"Version {version.hex()[:12]} was swept; it cannot come back from here, take it from a mirror or bundle",
-            code="gone",
-            gone=[str(version)],
-        ) from e
+        raise _swept(version) from e
+
+
+def _swept(version: Digest) -> Refused:
+    return Refused(
+        f"Version {version.hex()[:12]} was swept; it cannot come back from here, take it from a mirror or bundle",
+        code="gone",
+        gone=[str(version)],
+    )
+
+
+def _pin_back(depot: Depot, action: _Action) -> str:
+    version, why = Digest.parse(action["id"]), action["why"]
+    ends = {pin.why: pin.until for pin in depot.catalog.notes.pins(version)}
+    if why not in ends or ends[why] != to_moment(action["until"]):
+        raise Refused(f"Pin {why!r} of {version.hex()[:12]} has changed since; set it as it should be", code="undo")
+    if "before" not in action:
+        depot.catalog.notes.unpin(version, why)
+        return f"pin {why!r} removed"
+    depot.catalog.notes.pin(version, why, to_moment(action["before"]))
+    return f"pin {why!r} back as it was"
 
 
 def _move_back(depot: Depot, action: _Action) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from artifactstore.catalog.notes import to_moment
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound
 from tests.contract.catalog import bodies, check_chain, manifest_of, save
@@ -55,6 +56,8 @@ def test_pins_have_reasons_and_ends(catalog, version):
     assert catalog.notes.pins(Digest.of(b"none")) == []
     moved = catalog.notes.pin(version, "demo", None)
     assert catalog.notes.pins() == [first, moved]
+    *_, record = bodies(catalog)
+    assert to_moment(record["actions"][0]["before"]) == until
     check_chain(catalog)
 
 

@@ -1,11 +1,13 @@
 """Undo: a record taken back whole, or refused with the reason"""
 
+import dataclasses
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from artifactstore.core.errors import NotFound, Refused
+from artifactstore.core.events import Step
 from artifactstore.core.selection import Rules
 from artifactstore.ops import collect, undo
 from tests.ops.trees import contents
@@ -78,3 +80,51 @@ def test_other_records_are_refused(line):
         undo.run(line.depot, 1)
     with pytest.raises(NotFound, match="No record 99"):
         undo.run(line.depot, 99)
+
+
+def test_what_needs_a_version_that_is_retired_does_not_come_back_alone(any_store, tmp_path):
+    file = tmp_path / "w.bin"
+
+    def add(name, created, parents=()):
+        file.write_bytes(os.urandom(1000))
+        return any_store.add([file], name=name, created=created, parents=parents)
+
+    add("base", 1)
+    add("style", 2, [any_store.link("base:1", "adapter")])
+    add("base", 3)
+    add("style", 4)
+    retire = any_store.depot.catalog.retirements.retire
+    child, parent = (any_store.resolve(ref).id for ref in ("style:1", "base:1"))
+    first, second = retire({child: "test"}).serial, retire({parent: "test"}).serial
+    with pytest.raises(Refused, match="base:1") as caught:
+        undo.run(any_store.depot, first)
+    assert caught.value.code == "refused.parent"
+    assert any_store.show("style:1")["state"] == "retired"
+    undo.run(any_store.depot, second)
+    assert undo.run(any_store.depot, first).changes == ("style:1 is back",)
+    assert first == retire({child: "test", parent: "test"}).serial - 4
+    assert set(undo.run(any_store.depot).changes) == {"style:1 is back", "base:1 is back"}
+
+
+def test_a_pin_that_was_moved_goes_back_to_where_it_ended(line):
+    line.pin("m:3", "paper")
+    line.pin("m:3", "paper", until=datetime(2100, 1, 1, tzinfo=UTC))
+    moved = line.log(1)[0]["serial"]
+    assert undo.run(line.depot).changes == ("pin 'paper' back as it was",)
+    [pin] = line.depot.catalog.notes.pins()
+    assert pin.until is None
+    with pytest.raises(Refused, match="has changed since"):
+        undo.run(line.depot, moved)
+
+
+def test_what_a_collector_is_just_removing_is_told_as_swept(line):
+    serial = next(r["serial"] for r in line.log(20) if r["actions"][0]["do"] == "retire")
+
+    def die(event):
+        if isinstance(event, Step) and event.name == "gc.drop.before":
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        collect.run(dataclasses.replace(line.depot, monitor=die), timedelta(0), force=True)
+    with pytest.raises(Refused, match="was swept"):
+        undo.run(line.depot, serial)
