@@ -4,7 +4,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -115,24 +115,27 @@ class _Check:
     def blob(self, place: Place) -> None:
         if self._is_over():
             return
-        self._check(place, "blob", lambda: self._depot.catalog.blobs.places([place.digest]).get(place.digest))
+        self._check(place, "blob", lambda: self._depot.catalog.blobs.places([place.digest]).values())
 
     def manifest(self, place: Place) -> None:
-        self._check(place, "manifest", lambda: None)
+        self._check(place, "manifest", lambda: self._depot.catalog.blobs.manifests(versions=[place.digest]))
 
     def _is_over(self) -> bool:
         self.late = self.late or (self._end is not None and time.monotonic() >= self._end)
         return self.late
 
-    def _check(self, place: Place, what: Literal["blob", "manifest"], again: Callable[[], Place | None]) -> None:
+    def _check(self, place: Place, what: Literal["blob", "manifest"], again: Callable[[], Iterable[Place]]) -> None:
         kind = self._compare(place)
         if kind == "corrupt":
             # One bad read is a bad cable or bad memory; two that agree are bad bytes.
             kind = self._compare(place)
         if kind == "missing":
-            moved = again()
-            if moved is not None and moved.key != place.key:
-                place, kind = moved, self._compare(moved)
+            now = next((one for one in again() if one.state != "deleting"), None)
+            if now is None:
+                # a collection has taken it since the plan was made
+                return
+            if now.key != place.key:
+                place, kind = now, self._compare(now)
         if kind is None and place.state == "damaged":
             # Its bytes are well but were given up: only a repair makes them count again.
             kind = "missing"

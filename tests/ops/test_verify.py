@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from artifactstore.core.errors import NoStore, Unavailable
-from artifactstore.ops import verify
+from artifactstore.core.events import Step
+from artifactstore.ops import collect, verify
 from artifactstore.store import Store
 from tests.ops.trees import Changed, contents
 
@@ -163,6 +164,24 @@ def test_a_damaged_manifest_of_a_retired_version_needs_no_version(local):
     replace(local, place.key, bytes(place.size))
     (damage,) = local.verify().damaged
     assert (damage.what, damage.kind, damage.versions) == ("manifest", "corrupt", ())
+
+
+def test_what_a_collection_takes_meanwhile_is_no_damage(any_store, tmp_path):
+    for text in ("old", "new"):
+        (tmp_path / "x").write_text(text)
+        any_store.add([tmp_path / "x"], name="m")
+    plan = verify.plan(any_store.depot)
+    any_store.depot.catalog.retirements.retire({any_store.resolve("m:1").id: "test"})
+
+    def die(event):
+        if event == Step("gc.drop.before"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect.run(dataclasses.replace(any_store.depot, monitor=die), timedelta(0), force=True)
+    assert verify.run(any_store.depot, plan).damaged == ()
+    collect.run(any_store.depot, timedelta(0), force=True)
+    assert verify.run(any_store.depot, plan).damaged == ()
 
 
 def test_a_manifest_larger_than_any_blob_is_sound(store, tmp_path):
