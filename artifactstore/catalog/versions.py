@@ -133,6 +133,17 @@ class Versions:
             lambda connection: select_graph(connection, version_id, up=up, down=down, depth=depth)
         )
 
+    def refs(self, ids: Sequence[Digest]) -> dict[Digest, str]:
+        """References of versions in any state; an id that was never one is left out"""
+        query = sa.select(version.c.digest, artifact.c.name, version.c.number)
+        query = query.join_from(version, artifact, artifact.c.id == version.c.artifact_id)
+
+        def work(connection: Connection) -> dict[Digest, str]:
+            rows = select_in(connection, query, version.c.digest, ids)
+            return {Digest(row.digest): f"{row.name}:{row.number}" for row in rows}
+
+        return self._database.read(work)
+
     def holding(self, sha256: Sha256) -> VersionInfos:
         """Versions with a file of this content"""
         has = version.c.id.in_(sa.select(file.c.version_id).where(file.c.sha256 == sha256))

@@ -1,9 +1,11 @@
 """Describe: versions as documents with stable keys"""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from artifactstore.catalog.base import LinkInfo, PinInfo, Retirement, VersionInfo
+from artifactstore.core.digest import Digest
 from artifactstore.core.units import format_moment
 from artifactstore.depot import Depot
 
@@ -36,12 +38,14 @@ def summary(version: VersionInfo) -> dict[str, Any]:
 def details(depot: Depot, version: VersionInfo) -> dict[str, Any]:
     """A version as `show` tells it: parents, files, pins and unique bytes too; of a retired one how it went"""
     rows = depot.catalog
+    parents = rows.versions.parents(version.id)
+    names = rows.versions.refs([link.parent for link in parents if link.parent is not None])
     return {
         **summary(version),
         "retired": None if version.retired is None else _retired(version.retired),
         "metadata": rows.versions.metadata(version.id),
         "pins": [_pin(pin) for pin in rows.notes.pins(version.id)],
-        "parents": [_link(link) for link in rows.versions.parents(version.id)],
+        "parents": [_link(link, names) for link in parents],
         "children_count": len(rows.versions.children(version.id)),
         "files": [
             {"path": str(file.path), "size": file.size, "sha256": str(file.sha256), "format": file.format}
@@ -64,11 +68,13 @@ def _pin(pin: PinInfo) -> dict[str, Any]:
     return {"why": pin.why, "until": None if pin.until is None else pin.until.isoformat()}
 
 
-def _link(link: LinkInfo) -> dict[str, Any]:
+def _link(link: LinkInfo, names: Mapping[Digest, str]) -> dict[str, Any]:
+    """ref: as it was declared; version: the reference of what it is bound to here"""
     return {
         "relation": link.relation,
         "id": None if link.parent is None else str(link.parent),
         "ref": link.ref,
+        "version": None if link.parent is None else names.get(link.parent),
         "weight": link.weight,
         "position": link.position,
         "params": dict(link.params),
@@ -78,16 +84,29 @@ def _link(link: LinkInfo) -> dict[str, Any]:
 
 
 def history(depot: Depot, limit: int) -> list[dict[str, Any]]:
-    """Committed records, newest first"""
+    """Committed records, newest first; refs: the versions they name, by id"""
     records = [json.loads(record.body) for record in depot.catalog.journal.log(limit)]
+    named = [sorted({one for action in record["actions"] for one in _named(action)}) for record in records]
+    names = depot.catalog.versions.refs([Digest.parse(one) for one in sorted(set().union(*named))])
+    refs = {str(digest): ref for digest, ref in names.items()}
     return [
         {
             "serial": record["serial"],
             "at": format_moment(record["at"]),
             "actions": [_action(a) for a in record["actions"]],
+            "refs": {one: refs[one] for one in ids if one in refs},
         }
-        for record in records
+        for record, ids in zip(records, named, strict=True)
     ]
+
+
+def _named(action: Mapping[str, Any]) -> Iterator[str]:
+    """Ids of the versions that an action is about"""
+    for key in ("id", "version", "child", "parent"):
+        if action.get(key) is not None:
+            yield action[key]
+    for one in action.get("versions", ()):
+        yield one if isinstance(one, str) else one[0]
 
 
 def _action(action: dict[str, Any]) -> dict[str, Any]:

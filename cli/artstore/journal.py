@@ -1,14 +1,18 @@
 """Journal: what was committed"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
 
 from artstore.invocation import Invocation, with_invocation
+from artstore.output import plural
 from artstore.screen import Column, Screen
 from artstore.versions import age, metrics_line
 
+_SHOWN = 4
 _ROW = (Column("serial", right=True), Column("at"), Column("age", right=True), Column("what", wrap=True))
 
 
@@ -29,47 +33,95 @@ def log(
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
-    actions = "; ".join(_sentence(action) for action in record["actions"])
-    return str(record["serial"]), record["at"], age(record["at"]), actions
+    names = _Names(record.get("refs", {}))
+    told = []
+    for do, run in groupby(record["actions"], key=lambda action: action["do"]):
+        actions = list(run)
+        # one sentence for all that a sweep took, which may be thousands
+        told += [names.swept(actions)] if do == "forget" else [_sentence(names, action) for action in actions]
+    return str(record["serial"]), record["at"], age(record["at"]), "; ".join(dict.fromkeys(told))
 
 
-def _sentence(action: dict[str, Any]) -> str:
-    """What one action of a record did; ids are cut as git cuts them"""
+class _Names:
+    """What versions are called; one whose row is gone by the start of its id"""
+
+    def __init__(self, refs: Mapping[str, str]) -> None:
+        self._refs = refs
+
+    def of(self, version: str) -> str:
+        return self._refs.get(version, version[:12])
+
+    def some(self, versions: Iterable[str]) -> str:
+        """The first of them, and how many more"""
+        shown = sorted(map(self.of, versions), key=_by_number)
+        more = f" and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
+        return ", ".join(shown[:_SHOWN]) + more
+
+    def swept(self, actions: Iterable[Mapping[str, Any]]) -> str:
+        return f"removed for good {self.some(action['id'] for action in actions)}"
+
+
+def _by_number(ref: str) -> tuple[str, int]:
+    name, _, number = ref.rpartition(":")
+    return name, int(number) if number.isdecimal() else 0
+
+
+def _sentence(names: _Names, action: dict[str, Any]) -> str:
+    """What one action of a record did"""
     tell = _SENTENCES.get(action["do"])
     if tell is not None:
-        return tell(action)
+        return tell(names, action)
     return " ".join(f"{name} {_short(value)}" if name != "do" else str(value) for name, value in action.items())
 
 
-def _alias(action: dict[str, Any]) -> str:
+def _alias(names: _Names, action: dict[str, Any]) -> str:
     name = f"alias {action['artifact']}@{action['alias']}"
-    return f"removed {name}" if action["version"] is None else f"{name} → {action['version'][:12]}"
+    return f"removed {name}" if action["version"] is None else f"{name} → {names.of(action['version'])}"
 
 
-def _retired(action: dict[str, Any]) -> str:
-    versions = action["versions"]
-    return (
-        f"retired {versions[0][0][:12]}: {versions[0][1]}"
-        if len(versions) == 1
-        else f"retired {len(versions)} versions"
-    )
+def _retired(names: _Names, action: dict[str, Any]) -> str:
+    versions = dict(action["versions"])
+    why = f": {next(iter(versions.values()))}" if len(versions) == 1 else ""
+    return f"retired {names.some(versions)}{why}"
 
 
-def _pinned(action: dict[str, Any]) -> str:
-    return f"{action['do']} {action['id'][:12]}: {action['why'] or 'all'}"
+def _pinned(names: _Names, action: dict[str, Any]) -> str:
+    end = "" if action["until"] is None else f" until {datetime.fromtimestamp(action['until'] / 1e6, UTC):%Y-%m-%d}"
+    return f"pinned {names.of(action['id'])}: {action['why']}{end}"
 
 
-_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "version": lambda action: f"added {action['artifact']}:{action['number']}",
+def _unpinned(names: _Names, action: dict[str, Any]) -> str:
+    which = "all pins" if action["why"] is None else f"pin {action['why']!r}"
+    return f"removed {which} of {names.of(action['id'])}"
+
+
+def _rebuilt(_: _Names, action: dict[str, Any]) -> str:
+    over = f", leaving out {', '.join(one[:12] for one in action['over'])}" if action["over"] else ""
+    return f"rebuilt this catalog from {action['from'][:12]}, which had {action['serial']:,} records{over}"
+
+
+def _objects(verb: str) -> Callable[[_Names, dict[str, Any]], str]:
+    def tell(_: _Names, action: dict[str, Any]) -> str:
+        counts = {name: _short(action[name]) for name in ("blobs", "manifests") if name in action}
+        return f"{verb} {' and '.join(plural(int(count), name[:-1]) for name, count in counts.items())}"
+
+    return tell
+
+
+_SENTENCES: dict[str, Callable[[_Names, dict[str, Any]], str]] = {
+    "version": lambda _, action: f"added {action['artifact']}:{action['number']}",
     "alias": _alias,
-    "metric": lambda action: f"metrics of {action['id'][:12]}: {metrics_line(action['metrics'])}",
+    "metric": lambda names, action: f"metrics of {names.of(action['id'])}: {metrics_line(action['metrics'])}",
     "retire": _retired,
-    "undo": lambda action: f"took back record {action['serial']}: {len(action['versions'])} versions",
-    "policy": lambda action: f"policy {action['pattern']}: {action['rules'] or 'removed'}",
+    "undo": lambda names, action: f"took back record {action['serial']}: {names.some(action['versions'])}",
+    "policy": lambda _, action: f"policy {action['pattern']}: {action['rules'] or 'removed'}",
     "pin": _pinned,
-    "unpin": _pinned,
-    "link": lambda action: f"link {action['child'][:12]} → {action['parent'][:12]}",
-    "forget": lambda action: f"swept {action['id'][:12]}",
+    "unpin": _unpinned,
+    "link": lambda names, action: f"{names.of(action['child'])} comes from {names.of(action['parent'])}",
+    "intent": _objects("gave up"),
+    "damaged": _objects("found damage of"),
+    "heal": _objects("refilled"),
+    "rebuilt": _rebuilt,
 }
 
 

@@ -195,14 +195,17 @@ def _numbers(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pin(pin: dict[str, Any]) -> str:
-    return f"{pin['why']} until {pin['until']}" if pin["until"] else str(pin["why"])
+    return f"{pin['why']} until {pin['until'][:10]}" if pin["until"] else str(pin["why"])
 
 
 def _parent(parent: dict[str, Any]) -> str:
-    parts = [parent["relation"], parent["ref"]]
+    here = parent["version"]
+    parts = [parent["relation"], here or parent["ref"]]
     if parent["weight"] is not None:
         parts.append(f"weight {number(parent['weight'])}")
-    parts.append("(not in this store)" if parent["id"] is None else f"({_EVIDENCE[parent['evidence']]})")
+    declared = "" if here in {None, parent["ref"]} else f" as {parent['ref']}"
+    known = "not in this store" if parent["id"] is None else _EVIDENCE[parent["evidence"]]
+    parts.append(f"({known}{declared})")
     return " ".join(parts)
 
 

@@ -150,6 +150,12 @@ def test_versions_that_hold_a_file_or_need_a_blob(catalog, three):
     assert [catalog.versions.get(found).ref for found in catalog.versions.ids_with_blob(one)] == ["org/b:1", "org/a:3"]
 
 
+def test_references_of_ids_in_any_state(catalog, three):
+    catalog.retirements.retire({three[0]: "test"})
+    assert catalog.versions.refs([three[0], three[1], Digest.of(b"none")]) == {three[0]: "org/a:1", three[1]: "org/b:1"}
+    assert catalog.versions.refs([]) == {}
+
+
 def test_the_place_of_a_manifest(catalog):
     done = save(catalog, manifest_of(b"1"))
     place = catalog.versions.manifest_place(done.version.id)

@@ -126,7 +126,7 @@ def test_a_page_counts_children_and_tells_what_evidence_there_is(three, weights,
     lines = done("show", "bert:1").splitlines()
     assert ["children", "1"] in [line.split() for line in lines]
     assert not [line for line in done("show", "bert:2").splitlines() if line.startswith("children")]
-    assert "parent 0  finetune hf://org/later (declared)" in done("show", "x")
+    assert "parent 0  finetune org/later:1 (declared as hf://org/later)" in done("show", "x")
 
 
 def test_a_page_of_what_was_retired(three):

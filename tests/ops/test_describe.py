@@ -2,6 +2,8 @@
 
 import json
 
+from artifactstore.core.selection import Rules
+
 STABLE = {
     "id", "artifact", "number", "created", "phase", "step", "epoch", "request_id", "aliases", "pins", "parents",
     "files", "metrics", "license", "logical_bytes", "unique_bytes",
@@ -40,6 +42,30 @@ def test_status_and_log_tell_what_happened(any_store, model):
     assert [action["do"] for action in oldest["actions"]] == ["version", "alias"]
     assert isinstance(oldest["actions"][0]["blobs"], int)
     assert [action["do"] for action in newest["actions"]] == ["metric"]
+    assert newest["refs"] == oldest["refs"] == {any_store.show("m")["id"]: "m:1"}
+
+
+def test_the_log_names_versions_of_every_action(store, model):
+    for number in range(3):
+        parents = [store.link("m", "resume")] if number else []
+        store.add([model], name="m", step=number, parents=parents)
+    first, second, third = (store.show(f"m:{number}")["id"] for number in (1, 2, 3))
+    store.pin("m:1", "paper")
+    store.unpin("m:1")
+    store.gc(store.plan_gc(Rules.parse("--where 'number < 3'")), force=True)
+    store.undo()
+    undone, retired, unpinned, pinned, added, *_ = store.log()
+    assert undone["refs"] == retired["refs"] == {first: "m:1", second: "m:2"}
+    assert unpinned["refs"] == pinned["refs"] == {first: "m:1"}
+    assert added["refs"] == {second: "m:2", third: "m:3"}
+
+
+def test_a_parent_is_told_as_declared_and_by_what_it_is_here(store, model):
+    store.add([model], name="org/base")
+    parents = [store.link("hf://org/base", "finetune"), store.link("hf://org/none", "merge")]
+    store.add([model], name="child", parents=parents)
+    told = [(parent["ref"], parent["version"]) for parent in store.show("child")["parents"]]
+    assert told == [("hf://org/base", "org/base:1"), ("hf://org/none", None)]
 
 
 def test_show_counts_children_and_says_the_state(store, model):
