@@ -10,10 +10,11 @@ from typing import Any
 from artifactstore.blobs.layout import BLOBS, MANIFESTS, parse_object
 from artifactstore.catalog.base import Doomed, Tally
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, NotFound, Refused, Unavailable
+from artifactstore.core.errors import Conflict, NotFound, Refused
 from artifactstore.core.events import Progress
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
+from artifactstore.journal import export
 from artifactstore.lease import Lease, clear_dead
 
 GRACE = timedelta(days=7)
@@ -153,11 +154,13 @@ def _decide(depot: Depot, lease: Lease, grace: int) -> list[Doomed]:
 
 
 def _export(depot: Depot) -> None:
-    """What is about to be removed is written down beside the blobs first, and the store is still this catalog's"""
+    """What is about to be removed is written down beside the blobs first, or not removed
+
+    Raise Conflict when the store is not this catalog's any more.
+    """
     depot.step("gc.export.before")
+    export(depot.blobs, depot.catalog)
     depot.acknowledge()
-    if depot.catalog.journal.pending(1):
-        raise Unavailable("The journal cannot be written, so nothing is removed; mend that and collect again")
     depot.step("gc.export.after")
 
 

@@ -219,8 +219,8 @@ MUTANTS = (
     Mutant(
         "intent-not-exported",
         _OPS,
-        "    depot.acknowledge()\n    if depot.catalog.journal.pending(1):",
-        "    if False:",
+        "    export(depot.blobs, depot.catalog)\n",
+        "",
         "tests/ops/test_collect.py::test_nothing_is_removed_before_its_intent_is_exported",
     ),
     Mutant(

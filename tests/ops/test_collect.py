@@ -128,7 +128,7 @@ def test_nothing_is_removed_before_its_intent_is_exported(store, tmp_path):
     depot = store.depot
     broken = Changed(depot.blobs, replace=full)
     before = objects(store)
-    with pytest.raises(Unavailable, match="nothing is removed"):
+    with pytest.raises(Unavailable, match="disk is full"):
         collect.run(_with(depot, blobs=broken), ZERO)
     assert objects(store) == before
     assert collect.run(depot, ZERO).removed.count == 1
