@@ -110,7 +110,7 @@ class Session:
     def _settling(self) -> Iterator[None]:
         try:
             yield
-        except LeaseLost as e:
+        except StoreError as e:
             # it may have taken place in a catalog that was put back since, and be exported: a collection will know
             self.settled = bool(e.facts.get("doubt"))
             raise

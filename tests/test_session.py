@@ -11,8 +11,10 @@ from artifactstore.core.errors import Conflict, Invalid, LeaseLost, Unavailable
 from artifactstore.core.events import Step, Warn
 from artifactstore.core.settings import Settings
 from artifactstore.lease import Lease, clear_dead, reading
-from artifactstore.session import open_session
+from artifactstore.session import Tags, open_session
 from artifactstore.store import Store
+from tests.catalog.proxy import proxied
+from tests.contract.catalog import manifest_of
 from tests.ops.trees import Changed
 
 
@@ -111,6 +113,33 @@ def test_a_store_given_away_meanwhile_does_not_acknowledge(url, source):
 
     with Store.open(url, monitor=At("save.commit.after", give_away)) as store, pytest.raises(Conflict):
         store.add([source], name="m")
+
+
+def test_after_a_commit_whose_outcome_is_unknown_nothing_is_removed(tmp_path, postgres_url):
+    with proxied(postgres_url) as proxy:
+        url, quick = str(tmp_path / "store"), Settings(busy=timedelta(seconds=0.3))
+        Store.init(url, proxy.url, settings=quick).close()
+        with Store.open(url, proxy.url, settings=quick) as store:
+            blobs = store.depot.blobs
+
+            def batch(owner):
+                made = blobs.batch(owner)
+                # the server is back when the session clears up
+                return Changed(made, discard=lambda: (proxy.back(), made.discard()))
+
+            monitor = At("save.commit.before", lambda: proxy.cut(b"COMMIT\0", stay_down=True))
+            depot = dataclasses.replace(store.depot, blobs=Changed(blobs, batch=batch), monitor=monitor)
+            with pytest.raises(Unavailable) as caught:
+                save_one(depot)
+            assert caught.value.code == "unavailable.commit-unknown"
+            # it may have taken place, and be exported, in a catalog that was put back while it was away
+            assert len(list(blobs.keys("blobs/"))) == 1
+
+
+def save_one(depot):
+    with open_session(depot, "save") as session:
+        [grant] = session.want([Digest.of(b"1")])
+        session.commit(manifest_of(b"1"), [session.write(grant, b"1")], Tags(), 1)
 
 
 def test_a_failure_leaves_nothing_behind(url, source):

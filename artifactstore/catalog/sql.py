@@ -140,6 +140,7 @@ class Database:
                         f"Catalog {self.url.shown} went away during a commit, and it is not known whether it took "
                         "place; nothing was removed, try again when it is back",
                         code="commit-unknown",
+                        doubt=True,
                         catalog=self.url.shown,
                     ) from e
                 time.sleep(0.05)

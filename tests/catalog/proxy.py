@@ -25,6 +25,9 @@ class Proxy:
     def cut(self, word: bytes, *, after: bool = False, stay_down: bool = False) -> None:
         self._word, self._forward, self._stay_down = word, after, stay_down
 
+    def back(self) -> None:
+        self._down = False
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
