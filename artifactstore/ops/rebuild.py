@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from artifactstore.catalog.renew import Renewal, aside, discard, is_there, put_i
 from artifactstore.catalog.replay import What
 from artifactstore.catalog.url import parse_url
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, NotFound, Refused, StoreError
+from artifactstore.core.errors import Conflict, Corrupt, NotFound, Refused, StoreError
 from artifactstore.core.events import Monitor, Step, silent
 from artifactstore.core.record import Record
 from artifactstore.core.settings import Settings
@@ -153,13 +153,21 @@ class _Work:
         self.info = replace(plan.info, catalog_id=secrets.token_hex(16))
 
     def rescue(self) -> None:
-        """Export what the old catalog has committed and could not write down, where it is well enough to tell"""
+        """Export what the old catalog has committed and could not write down, where it is well enough to tell
+
+        Raise what keeps it from being written: it may have been acknowledged, and the old catalog is its only place.
+        """
         self._check_named(self._plan.info)
-        with suppress(StoreError), closing(self._open(self._plan.info)) as catalog:
-            pending = catalog.journal.pending(1)
-            head = trace(self.blobs, self._plan.origin.catalog).head
-            if pending and Record.parse(pending[0].body).previous == head.txid:
-                export(self.blobs, catalog)
+        with ExitStack() as opened:
+            try:
+                catalog = opened.enter_context(closing(self._open(self._plan.info)))
+                pending = [Record.parse(one.body).previous for one in catalog.journal.pending(1)]
+                head = trace(self.blobs, self._plan.origin.catalog).head
+            except StoreError:
+                return
+            if pending == [head.txid]:
+                with suppress(Corrupt):
+                    export(self.blobs, catalog)
 
     def make(self) -> tuple[list[Lost], Path | None]:
         """Make the rows; what was found lost, and where the old file is kept"""

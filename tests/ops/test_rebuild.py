@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 from artifactstore.blobs.layout import SETTINGS_KEY
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, Invalid, NotFound, Refused
+from artifactstore.core.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from artifactstore.core.events import Step
 from artifactstore.core.record import Record
+from artifactstore.core.settings import Settings
 from artifactstore.depot import init, open_depot, read_info
 from artifactstore.journal import trace
 from artifactstore.ops import collect, rebuild, repair, verify
@@ -24,6 +25,7 @@ from tests.crash import harness
 from tests.crash.stores import Place
 from tests.histories import History, steps
 from tests.journals import body, put
+from tests.ops.trees import Changed
 from tests.servers import S3_BUCKET
 
 SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -192,6 +194,24 @@ class TestIdentity:
             history.depot = depot
             depot.catalog.notes.set_metrics(history.ids[1], {"late": 1.0})
             before = lines(depot)
+        rebuilt(str(place.folder))
+        with place.open() as depot:
+            assert lines(depot) == before
+
+    def test_what_cannot_be_saved_first_stops_it(self, filled):
+        """It may have been acknowledged"""
+        place, _, history = filled
+        with place.open() as depot:
+            depot.catalog.notes.set_metrics(history.ids[1], {"late": 1.0})
+            before = lines(depot)
+
+            def full(key, data):
+                raise Unavailable("The journal's disk is full")
+
+            work = rebuild._Work(rebuild.plan(str(place.folder)), Settings(), lambda event: None)
+            work.blobs = Changed(work.blobs, replace=full)
+            with pytest.raises(Unavailable, match="disk is full"):
+                work.rescue()
         rebuilt(str(place.folder))
         with place.open() as depot:
             assert lines(depot) == before
