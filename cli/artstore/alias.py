@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The artifact.")]
 Alias = Annotated[str, typer.Argument(metavar="ALIAS", help="The alias, such as prod.")]
 
-app = typer.Typer(help="Name versions: set, rm, log.")
+app = typer.Typer(help="Name versions: set, rm, log")
 
 
 @app.command("set")

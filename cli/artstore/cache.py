@@ -12,7 +12,7 @@ from artstore.invocation import Invocation, with_invocation
 from artstore.output import plural
 from artstore.screen import Column, Screen
 
-app = typer.Typer(help="Look at and empty the cache of a remote store: ls, clear.")
+app = typer.Typer(help="Look at and empty the cache of a remote store: ls, clear")
 
 _COPY = (Column("object", style="cyan", wrap=True), Column("size", right=True), Column("state"))
 _SHOWN = 20

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from artifactstore.ops.adopt import AdoptReport
     from artifactstore.ops.rebuild import RebuildPlan, RebuildReport
 
-app = typer.Typer(help="Administer the catalog: rebuild, upgrade, dump.")
+app = typer.Typer(help="Administer the catalog: rebuild, upgrade, dump")
 _SHOWN = 20
 
 

@@ -75,7 +75,7 @@ def _save(text: str, path: Path, *, force: bool) -> None:
         ) from e
 
 
-import_app = typer.Typer(help="Take in what other tools wrote: checksums.")
+import_app = typer.Typer(help="Take in what other tools wrote: checksums")
 
 
 @import_app.callback()

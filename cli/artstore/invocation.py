@@ -131,5 +131,7 @@ def with_invocation(command: Callable[Concatenate[Invocation, P], None]) -> Call
 
     merged = [*own, *COMMON.values()]
     run.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]  # what typer reads, PEP 362
+    # typer would break lines on a terminal where the source does
+    run.__doc__ = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(command.__doc__ or "").split("\n\n"))
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
     return run

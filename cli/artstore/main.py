@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,30 +69,48 @@ class Root(TyperGroup):
             sys.exit(code)
         return code
 
+    def list_commands(self, _: Any) -> list[str]:
+        """In the order of their tree, where typer puts groups last"""
+        return sorted(self.commands, key=[name for _, name, _ in _TREE].index)
 
-_DAILY, _STORE = "Daily work", "The store"
-_COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
-    (_DAILY, "add", add.add),
-    (_DAILY, "checkout", checkout.checkout),
-    (_DAILY, "ls", versions.ls),
-    (_DAILY, "show", versions.show),
-    (_DAILY, "search", versions.search),
-    (_DAILY, "tree", lineage.tree),
-    (_DAILY, "diff", diff.diff),
-    (_DAILY, "metric", metric.metric),
-    (_DAILY, "export", export.export),
-    (_DAILY, "pin", keep.pin),
-    (_DAILY, "unpin", keep.unpin),
-    (_DAILY, "why", lineage.why),
-    (_DAILY, "gc", gc_.gc),
-    (_DAILY, "undo", keep.undo),
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        """Under the headings that a terminal shows as panels"""
+        width = max(map(len, self.commands))
+        for panel, tree in groupby(_TREE, key=lambda one: one[0]):
+            with formatter.section(panel):
+                formatter.write_dl(
+                    [(f"{name:<{width}}", self.commands[name].get_short_help_str(100)) for _, name, _ in tree]
+                )
+
+
+_INOUT, _LOOK, _LABEL, _ROOM, _STORE = "In and out", "Look", "Label", "Make room", "The store"
+_TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
+    (_INOUT, "add", add.add),
+    (_INOUT, "checkout", checkout.checkout),
+    (_INOUT, "export", export.export),
+    (_INOUT, "import", export.import_app),
+    (_LOOK, "ls", versions.ls),
+    (_LOOK, "show", versions.show),
+    (_LOOK, "search", versions.search),
+    (_LOOK, "tree", lineage.tree),
+    (_LOOK, "diff", diff.diff),
+    (_LOOK, "log", journal.log),
+    (_LABEL, "alias", alias.app),
+    (_LABEL, "metric", metric.metric),
+    (_LABEL, "pin", keep.pin),
+    (_LABEL, "unpin", keep.unpin),
+    (_ROOM, "du", usage.du),
+    (_ROOM, "why", lineage.why),
+    (_ROOM, "gc", gc_.gc),
+    (_ROOM, "undo", keep.undo),
+    (_ROOM, "policy", policy.app),
+    (_ROOM, "cache", cache.app),
     (_STORE, "init", init.init),
     (_STORE, "status", health.status),
-    (_STORE, "du", usage.du),
-    (_STORE, "log", journal.log),
+    (_STORE, "doctor", health.doctor),
     (_STORE, "verify", integrity.verify),
     (_STORE, "repair", integrity.repair),
-    (_STORE, "doctor", health.doctor),
+    (_STORE, "catalog", catalog.app),
 )
 
 
@@ -108,13 +127,11 @@ app = typer.Typer(
     rich_markup_mode="rich" if _rich() else None,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for panel, name, command in _COMMANDS:
-    app.command(name, rich_help_panel=panel)(command)
-app.add_typer(alias.app, name="alias", rich_help_panel=_DAILY)
-app.add_typer(export.import_app, name="import", rich_help_panel=_DAILY)
-app.add_typer(policy.app, name="policy", rich_help_panel=_DAILY)
-app.add_typer(cache.app, name="cache", rich_help_panel=_STORE)
-app.add_typer(catalog.app, name="catalog", rich_help_panel=_STORE)
+for panel, name, command in _TREE:
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, rich_help_panel=panel)
+    else:
+        app.command(name, rich_help_panel=panel)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Glob = Annotated[str, typer.Argument(metavar="GLOB", help="Artifacts with such names; the longest that matches wins.")]
 
-app = typer.Typer(help="Keep rules of retention: ls, set, test, rm.")
+app = typer.Typer(help="Keep rules of retention: ls, set, test, rm")
 
 _POLICY = (Column("pattern", style="cyan"), Column("rules", wrap=True))
 

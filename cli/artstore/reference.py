@@ -62,8 +62,8 @@ def page() -> str:
 
 def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield words, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _walk(inner, (*words, name))
+    for name in command.list_commands(None) if hasattr(command, "commands") else ():
+        yield from _walk(command.commands[name], (*words, name))
 
 
 def _section(words: tuple[str, ...], command: Any) -> str:

@@ -43,6 +43,14 @@ def test_help_of_each_command(words):
         )
 
 
+def test_help_has_every_command_under_a_heading():
+    words = done("--help").split("In and out:", 1)[1].splitlines()
+    listed = [line.split()[0] for line in words if line.startswith("  ") and not line.startswith("   ")]
+    assert sorted(listed) == sorted({first for first, *_ in COMMANDS})
+    assert listed.index("add") < listed.index("ls") < listed.index("alias") < listed.index("gc") < listed.index("init")
+    assert [line for line in words if line and line[0] != " "] == ["Look:", "Label:", "Make room:", "The store:"]
+
+
 def test_version():
     assert done("--version") == f"artstore {artifactstore.__version__}\n"
 
