@@ -114,11 +114,14 @@ def resume(depot: Depot, saved: SavedPlan) -> GcPlan:
 
 
 def check_guard(plan: GcPlan) -> None:
-    """Raise Refused when more than a fifth of all bytes would be retired"""
+    """Raise Refused when more than a fifth of all bytes would be retired, or without a grace would go"""
     going, total = plan.retire.frees_bytes, plan.sweep.total.nbytes
+    if not plan.grace:
+        # the collection would refuse both together, when the versions are retired already
+        going += plan.sweep.due.nbytes
     if going > collect.GUARD * total:
         raise Refused(
-            f"{format_size(going)} of {format_size(total)} would be retired, more than {collect.GUARD:.0%}; "
+            f"{format_size(going)} of {format_size(total)} would go, more than {collect.GUARD:.0%}; "
             "say --force if the plan is right",
             code="guard",
             bytes=going,

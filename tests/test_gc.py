@@ -57,6 +57,15 @@ def test_a_fifth_is_guarded_before_anything_is_retired(store):
     assert len(store.gc(plan, force=True).retired.versions) == 10
 
 
+def test_at_once_what_waits_already_counts_for_the_guard_before_anything_is_retired(store):
+    store.gc(store.plan_gc(Rules.parse("--keep-last 10")))
+    plan = store.plan_gc(Rules.parse("--keep-last 8"), grace=timedelta(0))
+    with pytest.raises(Refused, match="more than 20%"):
+        store.gc(plan)
+    assert len(store.ls()) == 10
+    assert store.gc(store.plan_gc(Rules.parse("--keep-last 8"))).retired.versions
+
+
 def test_until_free_needs_a_place_that_tells(store):
     blobs = store.depot.blobs
 
