@@ -1,6 +1,7 @@
 """Collection: what no version needs is condemned, then named for deletion, then forgotten (docs/protocol.md)"""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -86,9 +87,7 @@ class Collections:
         count = nbytes = 0
         for table in (manifest, blob):
             # selected outside, then asked again in the transaction that writes
-            query = sa.select(table.c.id).where(table.c.state == "live", _needless(table)).order_by(table.c.id)
-            found = [row.id for row in self._database.rows(query)]
-            for chunk in chunks(found):
+            for chunk in chunks(self._database.read(partial(self._idle, table))):
                 done = self._condemn(table, chunk)
                 if table is blob:
                     count, nbytes = count + done.count, nbytes + done.nbytes
@@ -192,11 +191,16 @@ class Collections:
 
         record(self._database, work, exclusive=True)
 
+    def _idle(self, table: Table, connection: Connection) -> Sequence[int]:
+        idle = _is_idle(table, self._database.now(connection))
+        return connection.execute(sa.select(table.c.id).where(*idle).order_by(table.c.id)).scalars().all()
+
     def _condemn(self, table: Table, ids: Sequence[int]) -> Tally:
         def work(connection: Connection) -> Tally:
-            still = (table.c.id.in_(ids), table.c.state == "live", _needless(table))
+            now = self._database.now(connection)
+            still = (table.c.id.in_(ids), *_is_idle(table, now))
             tally = _tally(connection, table, sa.and_(*still))
-            values = {"state": "condemned", "condemned_at": self._database.now(connection)}
+            values = {"state": "condemned", "condemned_at": now}
             connection.execute(sa.update(table).where(*still).values(**values))
             return tally
 
@@ -234,6 +238,12 @@ def _needless(table: Table) -> sa.ColumnElement[bool]:
     else:
         needed = sa.exists().where(version.c.digest == table.c.digest, version.c.state == "active")
     return ~needed & ~pinned & ~sa.exists().where(based.c.base == table.c.digest)
+
+
+def _is_idle(table: Table, now: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Live and needless; also what was condemned while the clock ran ahead, and would wait for that time"""
+    ahead = sa.and_(table.c.state == "condemned", table.c.condemned_at > now)
+    return sa.or_(table.c.state == "live", ahead), _needless(table)
 
 
 def _is_due(table: Table, until: int) -> sa.ColumnElement[bool]:

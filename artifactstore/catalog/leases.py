@@ -14,7 +14,8 @@ from artifactstore.catalog.version_rows import active_row
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Exists, LeaseLost, Refused
 
-_FORGET = 7 * 86_400_000_000
+_DAY = 86_400_000_000
+_FORGET = 7 * _DAY
 
 
 class Leases:
@@ -57,6 +58,9 @@ class Leases:
 
         def work(connection: Connection) -> list[str]:
             now = self._database.now(connection)
+            # opened while the clock ran ahead, it would stay for years; a heartbeat comes long before the day is over
+            ahead = sa.update(lease).where(lease.c.state == "active", lease.c.expires_at > now + _DAY)
+            connection.execute(ahead.values(expires_at=now + _DAY))
             due = sa.select(lease.c.id).where(lease.c.state == "active", lease.c.expires_at <= now)
             ids = connection.execute(due.order_by(lease.c.id)).scalars().all()
             connection.execute(sa.delete(lease).where(lease.c.state != "active", lease.c.expires_at < now - _FORGET))

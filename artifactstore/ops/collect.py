@@ -214,7 +214,7 @@ def _guard(depot: Depot, going: int, *, force: bool) -> None:
             total=total,
         )
     rebuilt = rows.rebuilt_at()
-    if going and rebuilt is not None and (depot.catalog.now() - rebuilt) * _MICROSECOND < _REBUILT:
+    if going and rebuilt is not None and abs(depot.catalog.now() - rebuilt) * _MICROSECOND < _REBUILT:
         raise Refused(
             "The catalog was rebuilt less than a day ago; look whether all is there (artstore verify), "
             "then wait or say --force",

@@ -80,6 +80,19 @@ def test_what_is_not_due_stays(catalog, gone):
     assert since is not None
 
 
+def test_what_a_clock_condemned_that_ran_ahead_waits_from_now_on(catalog, gone):
+    release_all(catalog)
+    catalog.collections.condemn()
+    ahead = catalog.now() + 400 * DAY
+    for table in (blob, manifest):
+        year = sa.update(table).where(table.c.state == "condemned").values(condemned_at=ahead)
+        catalog.database.write(lambda connection, year=year: connection.execute(year))
+    assert sweep(catalog) == []
+    assert catalog.collections.condemn().count == 1
+    assert catalog.collections.due(DAY).count == 0
+    assert len(sweep(catalog)) == 2
+
+
 def test_a_pin_of_an_active_lease_saves_from_every_step(catalog, gone):
     release_all(catalog)
     lease = begin(catalog)

@@ -86,6 +86,15 @@ def test_what_ended_long_ago_is_forgotten(catalog):
     assert states(catalog) == []
 
 
+def test_a_lease_that_a_clock_opened_that_ran_ahead_ends_within_a_day(catalog):
+    lease_id, day = begin(catalog), timedelta(days=1) // timedelta(microseconds=1)
+    year = sa.update(lease).values(expires_at=lease.c.expires_at + 400 * day)
+    catalog.database.write(lambda connection: connection.execute(year))
+    assert catalog.leases.expire() == []
+    [info] = catalog.leases.active()
+    assert (info.id, info.expires <= catalog.now() + day) == (lease_id, True)
+
+
 @pytest.mark.parametrize("end", ["finish", "reap"])
 def test_pins_and_holds_end_with_the_lease(catalog, end):
     done = save(catalog, manifest_of(b"1"))
