@@ -391,7 +391,7 @@ class Store:
         return gc.resume(self.depot, SavedPlan.parse(raw))
 
     def undo(self, serial: int | None = None) -> undo.UndoReport:
-        """Take a record of the journal back, a retirement or a move of an alias; the newest such without a serial
+        """Take a record back: a retirement, a move of an alias, a pin, its removal; the newest such without a serial
 
         Raise Refused when something has come between: bytes were swept, the alias has moved on.
         """

@@ -27,7 +27,7 @@ def line(any_store, tmp_path):
 
 def test_everything_comes_back_bit_for_bit(line, tmp_path):
     report = undo.run(line.depot)
-    assert set(report.changes) == {"m:1 is back", "m:2 is back"}
+    assert report.changes == ("m:1 is back", "m:2 is back")
     assert len(report.versions) == 2
     line.checkout("m:1", tmp_path / "out")
     assert [len(raw) for raw in contents(tmp_path / "out").values()] == [100_000]
@@ -75,6 +75,39 @@ def test_a_pin_goes(line):
     assert line.show("m:3")["pins"] == []
 
 
+def test_pins_that_were_taken_off_come_back_with_their_ends(line):
+    end = datetime(2100, 1, 1, tzinfo=UTC)
+    for why, until in (("old", None), ("paper", None), ("paper", end), ("demo", None)):
+        line.pin("m:3", why, until)
+    line.unpin("m:3", "old")
+    line.unpin("m:3")
+    serial = line.log(1)[0]["serial"]
+    assert set(undo.run(line.depot).changes) == {"pin 'demo' is back", "pin 'paper' is back"}
+    assert {pin.why: pin.until for pin in line.depot.catalog.notes.pins()} == {"demo": None, "paper": end}
+    with pytest.raises(Refused, match="is there again"):
+        undo.run(line.depot, serial)
+    assert undo.run(line.depot, serial - 1).changes == ("pin 'old' is back",)
+    line.unpin("m:3")
+    line.pin("m:3", "new")
+    line.unpin("m:3")
+    assert undo.run(line.depot).changes == ("pin 'new' is back",)
+
+
+def test_what_is_left_of_a_pin_is_nothing_to_take_back(line):
+    undo.run(line.depot)
+    line.alias_set("m", "prod", "m:3")
+    line.pin("m:1", "paper")
+    serial = line.log(1)[0]["serial"]
+    line.unpin("m:1")
+    with pytest.raises(Refused, match="has changed since"):
+        undo.run(line.depot, serial)
+    line.gc(line.plan_gc(Rules.parse("--where 'number = 1'")), force=True)
+    collect.run(line.depot, timedelta(0), force=True)
+    with pytest.raises(Refused, match="or the version is gone"):
+        undo.run(line.depot, serial + 1)
+    assert undo.run(line.depot).changes == ("alias m@prod removed",)
+
+
 def test_other_records_are_refused(line):
     with pytest.raises(Refused, match="cannot be taken back"):
         undo.run(line.depot, 1)
@@ -103,7 +136,7 @@ def test_what_needs_a_version_that_is_retired_does_not_come_back_alone(any_store
     undo.run(any_store.depot, second)
     assert undo.run(any_store.depot, first).changes == ("style:1 is back",)
     assert first == retire({child: "test", parent: "test"}).serial - 4
-    assert set(undo.run(any_store.depot).changes) == {"style:1 is back", "base:1 is back"}
+    assert undo.run(any_store.depot).changes == ("base:1 is back", "style:1 is back")
 
 
 def test_a_pin_that_was_moved_goes_back_to_where_it_ended(line):
