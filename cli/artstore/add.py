@@ -142,6 +142,8 @@ def _take_in(run: Invocation, store: "Store", plans: Sequence["IngestPlan"]) -> 
         report = ingest.run(store.depot, plan)
         documents.append(_document(report))
         lines.append(_line(plan, report, time.monotonic() - begin))
+        # what was typed needs no telling, what was found in the files does
+        lines += [_parent(link) for link in plan.parents if "read" in link.params and not report.committed.existed]
     run.monitor.stop()
 
     def show(screen: Screen) -> None:
@@ -187,7 +189,7 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
             rows = [(str(one.path), format_size(one.size), one.info.format) for one in plan.sources]
             screen.table(_FILES, rows)
             for link in plan.parents:
-                screen.line(f"  {link.relation} of {link.ref}{_told_by(link)}")
+                screen.line(_parent(link))
         screen.line("Nothing changed (dry run)")
 
     run.output.tell(
@@ -197,8 +199,9 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
     )
 
 
-def _told_by(link: "Link") -> str:
-    return f"  (as {link.params['read']} says)" if "read" in link.params else ""
+def _parent(link: "Link") -> str:
+    told_by = f"  (as {link.params['read']} says)" if "read" in link.params else ""
+    return f"  {link.relation} of {link.ref}{told_by}"
 
 
 _FILES = (Column("file", style="cyan"), Column("size", right=True), Column("format", style="dim"))

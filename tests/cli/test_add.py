@@ -136,3 +136,6 @@ def test_a_dry_run_tells_the_parents_and_who_names_them(store, weights):
     assert "  finetune of hf://org/base  (as README.md says)" in lines
     plan = document(*given)
     assert ([one["ref"] for one in plan["parents"]], plan["license"]) == (["bert:1", "hf://org/base"], "mit")
+    lines = done(*given[:-1]).splitlines()
+    assert lines[1:] == ["  finetune of hf://org/base  (as README.md says)"]
+    assert len(done(*given[:-1]).splitlines()) == 1
