@@ -39,7 +39,7 @@ def parse_meta(given: Sequence[str]) -> tuple[dict[str, str], int | None]:
     """Metadata by name, and apart from it the `created=…` that was among it, in microseconds since 1970 UTC"""
     meta = dict(_pairs(given, "meta", "dataset=laion"))
     created = meta.pop("created", None)
-    return meta, None if created is None else parse_moment(created)
+    return meta, None if created is None else parse_moment(created, "created=")
 
 
 def _pairs(given: Sequence[str], option: str, example: str) -> Iterator[tuple[str, str]]:
@@ -54,14 +54,17 @@ def _pairs(given: Sequence[str], option: str, example: str) -> Iterator[tuple[st
         yield name, value
 
 
-def parse_moment(text: str) -> int:
-    """Microseconds since 1970 UTC of an ISO 8601 date or time; without an offset it is UTC"""
+def parse_moment(text: str, before: str = "") -> int:
+    """Microseconds since 1970 UTC of an ISO 8601 date or time; without an offset it is UTC
+
+    before: what stands before it where it is written.
+    """
     try:
         moment = datetime.fromisoformat(text)
         microseconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError) as e:
         raise Invalid(
-            f"Not a date: {text[:40]!r}; write created=2026-01-31 or created=2026-01-31T14:05:00+01:00", code="date"
+            f"Not a date: {text[:40]!r}; write {before}2030-01-31 or {before}2030-01-31T14:05:00+01:00", code="date"
         ) from e
     if abs(microseconds) >= 1 << 53:
         raise Invalid(f"Date {text[:40]} is not between 1685 and 2255", code="date")

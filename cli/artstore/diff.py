@@ -86,7 +86,7 @@ def _counts(section: dict[str, Any]) -> str:
 _TOLD = {
     "identical": "identical",
     "changed": "changed",
-    "reshaped": "reshaped",
+    "reshaped": "of another shape or dtype",
     "added": "added",
     "removed": "removed",
     "unread": "not read",

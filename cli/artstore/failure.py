@@ -75,7 +75,8 @@ def _known(error: Exception, *, debug: bool) -> StoreError:
 def _usage(error: Exception) -> Invalid:
     format_message = getattr(error, "format_message", error.__str__)
     context = getattr(error, "ctx", None)
-    message = format_message().strip().removesuffix(".")
+    # typer tells in which way it was checked
+    message = format_message().strip().removesuffix(".").replace(": Value error, ", ": ")
     pause = "" if message.endswith("?") else ";"
     return Invalid(f"{message}{pause} see {context.command_path if context else 'artstore'} --help", code="usage")
 

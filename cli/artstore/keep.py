@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from artifactstore.core.errors import Invalid
+from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.names import check_label
 from artstore.arguments import EPOCH, parse_moment
 from artstore.invocation import Invocation, with_invocation
@@ -47,7 +47,7 @@ def pin(
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromtimestamp(parse_moment(text) / 1e6, UTC)
+    moment = datetime.fromtimestamp(parse_moment(text, "--until ") / 1e6, UTC)
     if moment < EPOCH or moment <= datetime.now(UTC):
         raise Invalid(f"A pin until {text[:40]} would be over already; name a day to come", code="until")
     return moment
@@ -65,6 +65,10 @@ def unpin(
     """Take pins off a version"""
     with run.open() as store:
         version = store.resolve(ref)
+        pins = [pin["why"] for pin in store.show(ref)["pins"]]
+        if not pins or why not in {None, *pins}:
+            which = "no pin" if why is None or not pins else f"no pin {why!r:.80}; it has {', '.join(map(repr, pins))}"
+            raise NotFound(f"{version.ref} has {which}", code="pin", version=str(version.id), pins=pins)
         count = store.unpin(ref, why)
     document = {"id": str(version.id), "ref": version.ref, "removed": count}
     run.output.tell(
@@ -80,9 +84,10 @@ def undo(
         int | None, typer.Argument(metavar="[SERIAL]", help="The record, as artstore log numbers them.", min=1)
     ] = None,
 ) -> None:
-    """Take back a retirement, a move of an alias or a pin
+    """Take back a retirement, a move of an alias, a pin or its removal
 
-    Without SERIAL the newest of these. A retirement comes back whole, as long as none of its bytes was removed.
+    Without SERIAL the newest of these that still has an effect. A retirement comes back whole, as long as none of its
+    bytes was removed.
     """
     with run.open() as store:
         report = store.undo(serial)

@@ -80,7 +80,8 @@ def _tell_freed(run: Invocation, store: "Store", refs: list[str]) -> None:
     document = {"versions": [version.ref for version in versions], "logical_bytes": logical, "frees_bytes": freed}
 
     def show(screen: Screen) -> None:
-        screen.line(f"Removing {names} frees {format_size(freed)} of {format_size(logical)}; the rest is shared")
+        shared = f"; {format_size(logical - freed)} of theirs is shared and stays" if logical > freed else ""
+        screen.line(f"Removing {names} frees {format_size(freed)} of {format_size(logical)}{shared}")
 
     run.output.tell(document, show, ids=[str(version.id) for version in versions])
 

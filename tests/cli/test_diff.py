@@ -118,6 +118,7 @@ def test_shapes_dtypes_and_what_cannot_be_compared(store, place):
     assert ["cast", "F32", "→", "F16", "2", "0", "0", "0", "1"] in lines
     assert ["grown", "reshaped", "F32", "2x3", "→", "4x3"] in lines
     assert ["gone", "removed", "I64", "scalar"] in lines
+    assert "2 of another shape or dtype" in result.stdout
     assert "Tensors of optimizer.pt cannot be compared: format torch" in result.stdout
     assert "cannot be compared" not in call("diff", "m:1", "m:2").stdout
 

@@ -269,10 +269,16 @@ def test_pins_hold_and_end(run):
     assert plan["items"][0]["reasons"] == ["pinned: paper", "pinned: audit"]
     assert done("unpin", "run/a:1", "--why", "paper") == "run/a:1  1 pin removed\n"
     assert document("unpin", "run/a:1")["removed"] == 1
-    refused(3, "unpin", "run/a:1")
+    assert refused(3, "unpin", "run/a:1") == "run/a:1 has no pin"
+    done("pin", "run/a:2", "--why", "demo")
+    assert refused(3, "unpin", "run/a:2", "--why", "paper") == "run/a:2 has no pin 'paper'; it has 'demo'"
+    done("unpin", "run/a:2")
+    assert done("undo").splitlines()[0] == "pin 'demo' is back"
     refused(3, "pin", "run/a:99", "--why", "x")
     refused(2, "pin", "run/a:1", "--why", "x", "--until", "2001-01-01")
-    refused(2, "pin", "run/a:1", "--why", "x", "--until", "soon")
+    assert "write --until 2030-01-31" in refused(2, "pin", "run/a:1", "--why", "x", "--until", "soon")
+    done("pin", "run/a:3", "--why", "demo", "--until", "2250-01-31")
+    assert re.search(r"^pinned +demo until 2250-01-31$", done("show", "run/a:3"), re.MULTILINE)
     refused(2, "pin", "run/a:1", "--why", "")
 
 
@@ -287,7 +293,7 @@ def test_undo_of_an_alias_and_of_what_cannot_be_undone(run):
 
 
 def test_du_says_what_goes(run):
-    assert "frees 60.0 kB of 60.0 kB" in done("du", "run/a:1", "run/a:2")
+    assert done("du", "run/a:1", "run/a:2").endswith("frees 60.0 kB of 60.0 kB\n")
     assert document("du", "run/a:1")["frees_bytes"] == 30_000
     done("policy", "set", "*", "--keep-last", "10")
     more = document("du", "--by", "kind", "--reclaimable")

@@ -68,6 +68,11 @@ def test_wrong_usage_is_one_line(words):
     assert refused(2, *words).endswith("--help")
 
 
+def test_a_choice_that_is_none_names_those_there_are(store):
+    line = refused(2, "du", "--by", "foo")
+    assert line.startswith("Invalid value for '--by': 'foo' is not one of 'artifact', 'phase', 'kind', 'format'")
+
+
 def test_wrong_usage_with_json_is_json():
     assert call("ls", "--bogus", "--json").stderr.startswith('{"error": "invalid.usage"')
     assert call("show", "--", "--json").stderr.startswith("artstore: ")
