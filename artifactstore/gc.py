@@ -110,7 +110,8 @@ def resume(depot: Depot, saved: SavedPlan) -> GcPlan:
     if (saved.store, saved.catalog) != (depot.info.store_id, depot.info.catalog_id):
         raise Refused("This plan was made for another store, or before its catalog was rebuilt", code="stale")
     retire.check_fresh(depot, saved.retire)
-    return GcPlan(saved.retire, collect.plan(depot, saved.grace), saved.grace, saved.store, saved.catalog)
+    # the guard goes by these numbers, and the file may have been edited
+    return GcPlan(retire.recount(depot, saved.retire), collect.plan(depot, saved.grace), saved.grace, saved.store, saved.catalog)
 
 
 def check_guard(plan: GcPlan) -> None:

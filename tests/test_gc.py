@@ -42,6 +42,17 @@ def test_a_stale_plan_is_refused(store):
         collector.resume(store.depot, saved)
 
 
+def test_a_plan_edited_by_hand_is_guarded_by_what_it_would_free(store):
+    document = store.plan_gc(Rules.parse("--keep-last 10")).to_json()
+    for item in document["items"]:
+        item["action"] = "retire"
+    edited = collector.resume(store.depot, SavedPlan.parse(json.dumps(document).encode()))
+    assert edited.retire.frees_bytes == 12 * 30_000
+    with pytest.raises(Refused, match="more than 20%"):
+        store.gc(edited)
+    assert len(store.gc(edited, force=True).retired.versions) == 11
+
+
 def test_what_is_protected_after_the_plan_is_kept_and_told(store):
     plan = store.plan_gc(Rules.parse("--keep-last 10"))
     store.pin("m:1", "paper")

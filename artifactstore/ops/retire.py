@@ -114,6 +114,13 @@ def check_fresh(depot: Depot, plan: RetirePlan) -> None:
         )
 
 
+def recount(depot: Depot, plan: RetirePlan) -> RetirePlan:
+    """The plan with what it would free as the catalog says, whatever a file says of it"""
+    order = [item.id for item in plan.going]
+    freed = dict(zip(order, depot.catalog.usage.freed(order), strict=True))
+    return replace(plan, items=tuple(replace(item, frees_bytes=freed.get(item.id, 0)) for item in plan.items))
+
+
 def _rules_of(depot: Depot, rules: Rules, survey: Survey) -> Callable[[str], Rules | None]:
     """The given rules in the runs they name, with the keep rules of a stored policy; else that policy alone"""
     stored = {policy.pattern: Rules.parse(policy.rules, stored=True) for policy in depot.catalog.policies.list()}
