@@ -111,7 +111,8 @@ def resume(depot: Depot, saved: SavedPlan) -> GcPlan:
         raise Refused("This plan was made for another store, or before its catalog was rebuilt", code="stale")
     retire.check_fresh(depot, saved.retire)
     # the guard goes by these numbers, and the file may have been edited
-    return GcPlan(retire.recount(depot, saved.retire), collect.plan(depot, saved.grace), saved.grace, saved.store, saved.catalog)
+    counted = retire.recount(depot, saved.retire)
+    return GcPlan(counted, collect.plan(depot, saved.grace), saved.grace, saved.store, saved.catalog)
 
 
 def check_guard(plan: GcPlan) -> None:
