@@ -17,7 +17,7 @@ import psycopg
 
 from artifactstore.blobs.layout import SETTINGS_KEY
 from artifactstore.blobs.open import open_blobs
-from artifactstore.catalog.open import Catalog
+from artifactstore.catalog.open import Catalog, open_catalog
 from artifactstore.catalog.sql import Database
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot, init, open_depot, read_info
@@ -51,9 +51,13 @@ class Place:
             return self.again(depot)
 
     def again(self, depot: Depot) -> Depot:
-        """The same as it is now, with connections of its own to the catalog, as another process has it"""
+        """The same as it is now, with connections of its own to the catalog, as another process has it
+
+        Raise Conflict while the catalog is not the one that the store names.
+        """
         # a client of S3 takes longer to make than all that a step asks of it
         info = read_info(depot.blobs)
+        open_catalog(self.catalog.url, store_id=info.store_id, catalog_id=info.catalog_id, settings=SETTINGS).close()
         rows = Catalog.over(Clocked(self.catalog.url, SETTINGS, depot.clock), (info.store_id, info.catalog_id))
         return dataclasses.replace(depot, catalog=rows, info=info)
 

@@ -5,13 +5,13 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from artifactstore.blobs.layout import journal_prefix
 from artifactstore.blobs.memory import MemoryBlobs
-from artifactstore.core.errors import StoreError
+from artifactstore.core.errors import Conflict, StoreError
 from artifactstore.core.events import Event, Step
 from artifactstore.depot import Depot
 from artifactstore.journal import parse_name
@@ -131,7 +131,13 @@ class World:
 
     def beside(self, act: Act) -> bool:
         """Do it as another process does, in the middle of something else"""
-        with self._of_another(deed := act.begin(self)) as depot:
+        deed = act.begin(self)
+        with ExitStack() as stack:
+            try:
+                depot = stack.enter_context(self._of_another(deed))
+            except Conflict:
+                assert any(each.renews for each in self.deeds), "nobody is making a catalog anew"
+                return False
             return self._perform(deed, depot, lambda _: None)
 
     def die(self, act: Act, at: int | str) -> harness.Outcome:
