@@ -127,8 +127,8 @@ class _Library:
             for version, key in named:
                 ahead.keys.setdefault(version, []).append(key)
             for action in record.actions:
-                if action["do"] == "forget":
-                    ahead.memories[Digest.parse(action["id"])] = action
+                told = [action] if action["do"] == "forget" else action.get("memories", ())
+                ahead.memories.update({Digest.parse(memory["id"]): memory for memory in told})
         return ahead
 
 

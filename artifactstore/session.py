@@ -94,13 +94,16 @@ class Session:
         self._acknowledge()
         return committed
 
-    def heal(self, blobs: Iterable[Written], manifests: Iterable[Written]) -> int:
+    def heal(
+        self, blobs: Iterable[Written], manifests: Iterable[Written] = (), documents: Iterable[Manifest] = ()
+    ) -> int:
         """Publish what was written and make it the live incarnation of its digest; the journal serial comes back"""
         self._publish()
         self._depot.step("repair.commit.before")
         txid = secrets.token_hex(16)
         with self._settling():
-            healed = self._depot.catalog.saves.heal(self._lease.id, txid, tuple(blobs), tuple(manifests))
+            saves = self._depot.catalog.saves
+            healed = saves.heal(self._lease.id, txid, tuple(blobs), tuple(manifests), tuple(documents))
         self._depot.step("repair.commit.after")
         self._drop(healed.lost)
         self._acknowledge()

@@ -1,6 +1,7 @@
 """Rows of blobs and manifests: where each lies, what is damaged, what was checked when"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
@@ -11,6 +12,7 @@ from artifactstore.catalog.journal import Action, record
 from artifactstore.catalog.objects import PRESENT, place_query, to_place
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import blob, manifest, version, version_blob
+from artifactstore.catalog.version_write import memory
 from artifactstore.core.digest import Digest
 
 _HELD = (*PRESENT, "damaged")
@@ -103,7 +105,10 @@ class BlobRows:
     def _damage(self, table: Table, what: str, places: Iterable[Place]) -> int:
         def work(connection: Connection, _at: int) -> tuple[None, list[Action]]:
             hit = [[str(place.digest), place.inc] for place in places if _set_damaged(connection, table, place)]
-            return None, [{"do": "damaged", what: hit}] if hit else []
+            action: dict[str, Any] = {"do": "damaged", what: hit}
+            if table is manifest and hit:
+                action["memories"] = _memories(connection, [digest for digest, _ in hit])
+            return None, [action] if hit else []
 
         # beside no saver: one might just be adopting what this finds bad
         return record(self._database, work, exclusive=True)[1]
@@ -111,6 +116,13 @@ class BlobRows:
     def _in_quarantine(self, table: Table) -> list[Place]:
         query = place_query(table).where(table.c.state == "damaged").order_by(table.c.id)
         return [to_place(row) for row in self._database.rows(query)]
+
+
+def _memories(connection: Connection, versions: Sequence[str]) -> list[Action]:
+    """Of versions that nobody can read any more; of one without files nothing is known to begin with"""
+    query = sa.select(version).where(version.c.swept_at.is_(None), version.c.file_count > 0)
+    ids = [bytes.fromhex(one) for one in versions]
+    return [memory(connection, row) for row in select_in(connection, query, version.c.digest, ids)]
 
 
 def _set_damaged(connection: Connection, table: Table, place: Place) -> bool:

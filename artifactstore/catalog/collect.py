@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row, Table
 from artifactstore.catalog.base import Doomed, Tally
 from artifactstore.catalog.batches import CHUNK, chunks, select_in
 from artifactstore.catalog.journal import Action, record
-from artifactstore.catalog.links import link_documents
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
     blob,
@@ -21,7 +20,7 @@ from artifactstore.catalog.tables import (
     version,
     version_blob,
 )
-from artifactstore.catalog.version_write import REMEMBERED, forget
+from artifactstore.catalog.version_write import forget, memory
 from artifactstore.core.digest import Digest
 
 Name = tuple[str, Digest, str]
@@ -291,8 +290,6 @@ def _forget(connection: Connection, rows: Sequence[Row[Any]], at: int) -> list[A
     query = sa.select(version).where(version.c.state == "retired", version.c.swept_at.is_(None))
     actions: list[Action] = []
     for row in select_in(connection, query, version.c.digest, [row.digest for row in rows]):
-        facts = {name: getattr(row, name) for name in REMEMBERED}
-        parents = link_documents(connection, row.id)
-        actions.append({"do": "forget", "id": str(Digest(row.digest)), **facts, "parents": parents})
+        actions.append({"do": "forget", **memory(connection, row)})
         forget(connection, row.id, at)
     return actions

@@ -230,9 +230,9 @@ class _Turn:
         _count(self._connection, blob, action["blobs"], {}, self._shelf.blob_key)
         self._count_manifests(action["manifests"])
         for digest in (Digest.parse(one) for one, _, _ in action["manifests"]):
-            document, row = self._shelf.manifests.get(digest), self._find_version(digest)
-            if document is not None and row is not None and complete(self._connection, row, document):
-                insert_links(self._connection, row, digest, document.parents)
+            document = self._shelf.manifests.get(digest)
+            if document is not None:
+                complete(self._connection, document)
 
     def damaged(self, action: Action) -> None:
         for table, names in _named(action):

@@ -18,8 +18,9 @@ from artifactstore.catalog.objects import Settled, settle
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import blob, lease, lease_pin, manifest, metric, version
 from artifactstore.catalog.version_rows import version_info
-from artifactstore.catalog.version_write import bring_back, hold, insert_version, next_number
+from artifactstore.catalog.version_write import bring_back, complete, hold, insert_version, next_number
 from artifactstore.core.errors import Invalid
+from artifactstore.core.manifest import Manifest
 
 
 class Saves:
@@ -42,13 +43,25 @@ class Saves:
         self._database.told.txid = committed.txid
         return committed
 
-    def heal(self, lease_id: str, txid: str, written: Sequence[Written], manifests: Sequence[Written] = ()) -> Healed:
-        """A repair's step D: damaged objects become the written ones, for every version that needs them"""
+    def heal(
+        self,
+        lease_id: str,
+        txid: str,
+        written: Sequence[Written],
+        manifests: Sequence[Written] = (),
+        documents: Sequence[Manifest] = (),
+    ) -> Healed:
+        """A repair's step D: damaged objects become the written ones, for every version that needs them
+
+        documents: what the manifests say, for versions of which a rebuild could not tell as much.
+        """
 
         def work(connection: Connection) -> Healed:
             _end(connection, lease_id, (*written, *manifests))
             blobs = settle(connection, blob, written)
             rows = settle(connection, manifest, manifests, ".json")
+            for document in documents:
+                complete(connection, document)
             lost_ones = tuple(each.grant for each in (*blobs, *rows) if each.lost)
             if not any(each.how == "set" for each in (*blobs, *rows)):
                 serial, head, _ = lock_head(connection)
@@ -104,6 +117,7 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
     actions: list[Action] = []
     if existed and any(each.how == "set" for each in (*blobs, *rows)):
         actions.append(_heal(blobs, rows))
+        complete(connection, document)
     if known is None:
         number = next_number(connection, line.row)
         row = insert_version(connection, document, artifact=line.row, number=number, taken=draft.taken)

@@ -6,10 +6,11 @@ from typing import Any
 
 import rfc8785
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from artifactstore.catalog.batches import insert_new
 from artifactstore.catalog.journal import Action
+from artifactstore.catalog.links import insert_links, link_documents
 from artifactstore.catalog.tables import file, load, tensor_summary, version, version_blob, version_pin
 from artifactstore.core.digest import Digest
 from artifactstore.core.manifest import Manifest
@@ -64,21 +65,28 @@ def bring_back(connection: Connection, row: int, document: Manifest) -> None:
         _describe(connection, row, document)
 
 
-def complete(connection: Connection, row: int, document: Manifest) -> bool:
-    """Describe a version whose manifest was lost when its row was made, and is here again; False for any other"""
-    query = sa.select(version.c.file_count, version.c.swept_at).where(version.c.id == row)
-    known = connection.execute(query).one()
-    if known.file_count or known.swept_at is not None:
-        return False
-    connection.execute(sa.update(version).where(version.c.id == row).values(_facts(document)))
-    _describe(connection, row, document)
-    return True
+def complete(connection: Connection, document: Manifest) -> None:
+    """Describe a version whose manifest was lost when its row was made, and is here again; nothing for any other"""
+    described = sa.exists().where(file.c.version_id == version.c.id)
+    bare = sa.select(version.c.id).where(version.c.digest == document.id, version.c.swept_at.is_(None), ~described)
+    row = connection.execute(bare).scalar()
+    if row is not None:
+        connection.execute(sa.update(version).where(version.c.id == row).values(_facts(document)))
+        _describe(connection, row, document)
+        if not link_documents(connection, row):
+            insert_links(connection, row, document.id, document.parents)
 
 
 def hold(connection: Connection, row: int, blobs: Sequence[int]) -> None:
     """The version needs these blob rows, some of which it may hold already"""
     rows = [{"version_id": row, "blob_id": blob} for blob in sorted(blobs)]
     insert_new(connection, version_blob, rows)
+
+
+def memory(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """What the journal tells of a version whose manifest goes or is damaged"""
+    facts = {name: getattr(row, name) for name in REMEMBERED}
+    return {"id": str(Digest(row.digest)), **facts, "parents": link_documents(connection, row.id)}
 
 
 def forget(connection: Connection, row: int, at: int) -> None:

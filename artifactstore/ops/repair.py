@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from artifactstore.blobs.layout import blob_key, manifest_key
 from artifactstore.catalog.base import Place, Written
+from artifactstore.core.decode import read_manifest
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound, StoreError
 from artifactstore.core.manifest import MAX_BLOB, Extent, FileEntry, Manifest
@@ -91,7 +92,7 @@ def _heal_blobs(depot: Depot, places: Sequence[Place], donors: Sequence[Donor]) 
             grant = session.want([place.digest])[0]
             written.append(session.write(grant, raw) if grant.upload else session.found(grant, len(raw)))
         if written:
-            session.heal(written, ())
+            session.heal(written)
         return written
 
     healed = in_session(depot, "repair", work)
@@ -100,7 +101,8 @@ def _heal_blobs(depot: Depot, places: Sequence[Place], donors: Sequence[Donor]) 
 
 def _heal(depot: Depot, manifests: Sequence[tuple[Place, bytes]]) -> list[Digest]:
     def work(session: Session) -> int:
-        return session.heal((), [session.write_manifest(place.digest, raw) for place, raw in manifests])
+        written = [session.write_manifest(place.digest, raw) for place, raw in manifests]
+        return session.heal((), written, [read_manifest(raw, place.digest) for place, raw in manifests])
 
     if manifests:
         in_session(depot, "repair", work)

@@ -96,7 +96,9 @@ def test_manifests_in_quarantine(catalog, two):
     [place] = catalog.blobs.manifests(versions=two[:1])
     assert catalog.blobs.damage_manifests([place]) == 3
     assert digests(catalog.blobs.damaged_manifests()) == two[:1]
-    assert list(bodies(catalog)[2]["actions"][0]) == ["do", "manifests"]
+    [action] = bodies(catalog)[2]["actions"]
+    assert list(action) == ["do", "manifests", "memories"]
+    assert [(one["id"], one["file_count"]) for one in action["memories"]] == [(str(two[0]), 1)]
     assert catalog.versions.manifest_place(two[0]).state == "damaged"
 
 
