@@ -1,6 +1,5 @@
 """Rebuild: what the journal says comes back, whatever happened before and whenever it was interrupted"""
 
-import json
 import os
 import secrets
 import shutil
@@ -21,7 +20,6 @@ from artifactstore.depot import init, open_depot, read_info
 from artifactstore.journal import trace
 from artifactstore.ops import collect, rebuild, repair, verify
 from artifactstore.session import Tags, open_session
-from artifactstore.store import Store
 from tests.contract.catalog import manifest_of
 from tests.crash import harness
 from tests.crash.stores import Place
@@ -124,7 +122,8 @@ def filled(place):
 
 
 def lose_catalog(place):
-    remove_catalog(place.folder)
+    for path in place.folder.glob("catalog.sqlite*"):
+        path.unlink()
 
 
 class TestIdentity:
@@ -318,33 +317,6 @@ class TestDamage:
         with place.open() as depot:
             assert lines(depot) == before
 
-    def test_what_a_damaged_manifest_said_is_remembered_until_it_is_mended(self, tmp_path):
-        file, folder = tmp_path / "w.bin", tmp_path / "store"
-        with Store.init(str(folder)) as store:
-            for name, created in (("base", 1), ("base", 2), ("style", 3)):
-                file.write_bytes(name.encode() * created)
-                parents = [store.link("base:1", "adapter")] if name == "style" else []
-                store.add([file], name=name, created=created, step=created, parents=parents)
-            base, style = (store.resolve(ref) for ref in ("base:1", "style:1"))
-            before = lines(store.depot)
-            shutil.copytree(folder, tmp_path / "copy")
-            store.depot.blobs.replace(store.depot.catalog.versions.manifest_place(style.id).key, b"?")
-            store.verify()
-        for _ in range(2):
-            remove_catalog(folder)
-            rebuilt(str(folder))
-            with Store.open(str(folder)) as store:
-                assert store.resolve("style:1") == style
-                assert store.depot.catalog.retirements.retire({base.id: "test"}).kept
-        with Store.open(str(folder)) as store:
-            store.repair(source=str(tmp_path / "copy"))
-            mended = lines(store.depot)
-            assert meant(mended) == meant(before)
-        remove_catalog(folder)
-        rebuilt(str(folder))
-        with Store.open(str(folder)) as store:
-            assert lines(store.depot) == mended
-
     def test_damage_is_in_the_journal(self, filled):
         place, _, _ = filled
         with place.open() as depot:
@@ -442,16 +414,6 @@ def rebuild_many(url, catalog, count, digest):
     finally:
         rebuild._MANY = previous
     assert [(one.digest, one.kind) for one in report.lost] == [(digest, "missing")] * count
-
-
-def remove_catalog(folder):
-    for path in folder.glob("catalog.sqlite*"):
-        path.unlink()
-
-
-def meant(told):
-    """What a catalog says of versions, whatever records and objects it took"""
-    return [line for line in told if json.loads(line)["kind"] not in {"journal", "manifest"}]
 
 
 class TestFiles:
