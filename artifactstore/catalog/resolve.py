@@ -112,7 +112,7 @@ def _retired(info: VersionInfo, now: int) -> NotFound:
 
 def _missing(connection: Connection, ref: Reference) -> NotFound:
     close = _close(connection, ref)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; see artstore ls"
     return NotFound(f"Nothing here is called {ref.text!r}{hint}", code="version", ref=ref.text, close=close)
 
 

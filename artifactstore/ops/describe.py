@@ -127,6 +127,7 @@ def status(depot: Depot) -> dict[str, Any]:
         "versions": rows.usage.totals().versions,
         "blobs": blobs,
         "stored_bytes": stored,
+        "waiting_bytes": rows.collections.waiting()[0].nbytes,
         "free_bytes": depot.blobs.free(),
         "serial": rows.journal.head()[0],
         "unexported": len(rows.journal.pending(100)),

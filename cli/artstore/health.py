@@ -21,7 +21,7 @@ def status(run: Invocation) -> None:
 
 
 def _draw_status(screen: Screen, document: dict[str, Any]) -> None:
-    free = document["free_bytes"]
+    free, waiting = document["free_bytes"], document["waiting_bytes"]
     screen.fields(
         [
             ("store", document["store"]),
@@ -29,6 +29,7 @@ def _draw_status(screen: Screen, document: dict[str, Any]) -> None:
             ("versions", f"{document['versions']:,}"),
             ("blobs", f"{document['blobs']:,}"),
             ("stored", format_size(document["stored_bytes"])),
+            ("waiting", f"{format_size(waiting)}, which gc removes after its grace" if waiting else ""),
             ("free", "" if free is None else format_size(free)),
             ("journal", f"serial {document['serial']:,}" + _unexported(document["unexported"])),
             ("damaged", f"{document['damaged']:,} blobs; run artstore repair" if document["damaged"] else ""),

@@ -58,7 +58,8 @@ def du(
             return
         groups = [_group(row) for row in store.du(by)]
         total = store.depot.catalog.usage.totals()
-        held = store.depot.catalog.blobs.totals()[1]
+        # what is retired lies on the disk until the end of its grace
+        held = store.depot.catalog.blobs.totals()[1] + store.depot.catalog.collections.waiting()[0].nbytes
         more = _reclaimable(store) if reclaimable else {}
     document = {
         "groups": groups,
@@ -115,7 +116,9 @@ def _draw(screen: Screen, document: dict[str, Any], by: Group) -> None:
         screen.table(columns, [_row(group) for group in document["groups"]])
         screen.line()
     logical, stored = document["logical_bytes"], document["stored_bytes"]
-    ratio = f"  {_ratio(logical, stored)} dedup" if stored else ""
+    # what waits to be collected says nothing of how well the rest shares
+    needed = stored - document["reclaimable_bytes"]
+    ratio = f"  {_ratio(logical, needed)} dedup" if needed else ""
     screen.line(f"total  {format_size(logical)} logical  {format_size(stored)} stored{ratio}", style="bold")
     if document["reclaimable_bytes"]:
         screen.line(f"{format_size(document['reclaimable_bytes'])} of it is needed by no version")

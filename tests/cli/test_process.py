@@ -46,7 +46,7 @@ def test_a_life_of_a_store(place, weights):
     assert process("verify").returncode == 0
     failed = process("show", "nobody")
     assert (failed.returncode, failed.stdout) == (3, "")
-    assert failed.stderr == "artstore: Nothing here is called 'nobody'\n"
+    assert failed.stderr == "artstore: Nothing here is called 'nobody'; see artstore ls\n"
 
 
 @pytest.mark.parametrize(

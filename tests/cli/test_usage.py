@@ -26,6 +26,20 @@ def test_bytes_before_and_after_dedup(store, place):
     assert set(done("du", "-q").split()) == {"a", "b", "bert"}
 
 
+def test_what_waits_for_collection_is_no_bad_dedup(store, place):
+    path = place / "large.bin"
+    for _ in range(2):
+        path.write_bytes(os.urandom(6_000_000))
+        done("add", path, "--as", "a")
+    done("gc", "--where", "ref = a:1", "--yes", "--force")
+    total, waiting = done("du").splitlines()[-2:]
+    assert total == "total  6.0 MB logical  12.0 MB stored  1.00x dedup"
+    assert waiting == "6.0 MB of it is needed by no version"
+    usage = document("du")
+    assert (usage["stored_bytes"], usage["reclaimable_bytes"]) == (12_000_000 + 10_240, 6_000_000)
+    assert "waiting   6.0 MB, which gc removes after its grace\n" in done("status")
+
+
 def test_nothing_stored(place):
     done("init")
     assert document("du") == {
