@@ -125,7 +125,6 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
         row, number = known.id, known.number
     if not existed:
         bring_back(connection, row, document)
-        check_needs(connection, [row])
         hold(connection, row, [each.row for each in blobs])
         actions.append(_version(draft, number, blobs, rows[0]))
     actions += write_metrics(connection, row, document.id, draft.metrics, at)
@@ -135,6 +134,9 @@ def _commit(connection: Connection, draft: Draft, at: int) -> Committed:
         # under the head's lock, so that of a child and its parent the later commit sees the earlier one
         insert_links(connection, row, document.id, document.parents)
         actions += match_links(connection, row, document)
+    if not existed:
+        # a lease holds those that were here when the save began
+        check_needs(connection, [row])
     if actions:
         serial, txid = append(connection, draft.txid, actions, at), draft.txid
     return Committed(

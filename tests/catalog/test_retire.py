@@ -11,7 +11,7 @@ from artifactstore.core.digest import Digest
 from artifactstore.core.errors import LeaseLost, NotFound, Refused
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName
-from tests.contract.catalog import begin, bodies, check_chain, manifest_of, rows, save, set_state
+from tests.contract.catalog import begin, bodies, check_chain, drafted, manifest_of, rows, save, set_state
 
 
 @pytest.fixture
@@ -187,6 +187,19 @@ def test_a_version_saved_again_needs_what_it_was_built_on(catalog, line):
     set_swept = sa.update(version).where(version.c.digest == line[3]).values(swept_at=1)
     catalog.database.write(lambda connection: connection.execute(set_swept))
     assert save(catalog, draft).version.id == child
+
+
+def test_a_parent_that_came_and_went_while_its_child_was_written_is_refused(catalog, line):
+    above = manifest_of(b"above", created=9)
+    lease = begin(catalog)
+    catalog.leases.hold_parents(lease, [above.id])
+    parents = (Link(Relation.MERGE, "above", above.id),)
+    draft = drafted(catalog, lease, manifest_of(b"c", name="org/c", parents=parents))
+    save(catalog, above)
+    save(catalog, manifest_of(b"newer", created=10))
+    assert retire(catalog, above.id).versions == (above.id,)
+    with pytest.raises(Refused, match="needs org/m:5"):
+        catalog.saves.commit(draft)
 
 
 def test_the_reason_stands_in_the_record(catalog, line):

@@ -94,7 +94,9 @@ class Undo:
             mine = [world.model.versions[one] for one in together]
             lost = world.model.damaged | world.model.lost
             gone = any(one.swept or one.state == "active" or one.objects & lost for one in mine)
-            return _GONE if gone or not mine else set()
+            above = [world.model.versions[up] for one in mine for up in world.model.parents(one) - {*together}]
+            waits = any(one.state == "retired" and not one.swept for one in above)
+            return (_GONE if gone or not mine else set()) | ({"refused.parent"} if waits else set())
 
         def back() -> None:
             here = [one for one in together if world.model.versions[one].state == "retired"]
