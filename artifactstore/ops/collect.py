@@ -1,6 +1,6 @@
 """Collect: bytes that no version needs are condemned, and removed once their grace is over (docs/protocol.md)"""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -93,10 +93,10 @@ def _collect(
     depot.step("gc.condemn.before")
     condemned = rows.condemn()
     depot.step("gc.condemn.after")
-    nbytes = _sizes(depot, orphans)
-    _guard(depot, rows.due(grace).nbytes + nbytes, force=force)
+    sizes = _sizes(depot, orphans)
+    _guard(depot, rows.due(grace).nbytes + sum(sizes.values()), force=force)
     removed = _sweep(depot, lease, grace)
-    gone = _remove_orphans(depot, lease, orphans, nbytes)
+    gone = _remove_orphans(depot, lease, sizes)
     depot.step("gc.purge.before")
     depot.blobs.purge()
     depot.step("gc.purge.after")
@@ -191,12 +191,13 @@ def _name(key: str) -> Name | None:
     return None if found is None else ("manifest" if found.kind == "manifest" else "blob", found.digest, found.inc)
 
 
-def _sizes(depot: Depot, keys: Sequence[str]) -> int:
-    total = 0
+def _sizes(depot: Depot, keys: Sequence[str]) -> dict[str, int]:
+    """Bytes under each key that is still there"""
+    sizes = {}
     for key in keys:
         with suppress(NotFound):
-            total += depot.blobs.size(key)
-    return total
+            sizes[key] = depot.blobs.size(key)
+    return sizes
 
 
 def _guard(depot: Depot, going: int, *, force: bool) -> None:
@@ -222,8 +223,9 @@ def _guard(depot: Depot, going: int, *, force: bool) -> None:
         )
 
 
-def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int) -> Tally:
-    for some in _batched(keys, _INTENDED):
+def _remove_orphans(depot: Depot, lease: Lease, sizes: Mapping[str, int]) -> Tally:
+    count = nbytes = 0
+    for some in _batched(sizes, _INTENDED):
         named = {key: name for key in some if (name := _name(key)) is not None}
         depot.step("gc.disown.before")
         gone = depot.catalog.collections.disown(list(named.values()))
@@ -235,4 +237,5 @@ def _remove_orphans(depot: Depot, lease: Lease, keys: Sequence[str], nbytes: int
                 depot.step("gc.orphan.before")
                 depot.blobs.trash(key)
                 depot.step("gc.orphan.after")
-    return Tally(len(keys), nbytes)
+                count, nbytes = count + 1, nbytes + sizes[key]
+    return Tally(count, nbytes)

@@ -82,6 +82,22 @@ def test_leftovers_of_writers_that_never_ended_go_and_strays_stay(any_store, tmp
     assert "blobs/ab/notes.txt" in objects(any_store)
 
 
+def test_a_leftover_that_somebody_names_by_then_stays_and_is_not_counted(store, tmp_path):
+    fill(store, tmp_path / "m")
+    digest, inc = Digest.of(b"left"), new_incarnation()
+    put(store, blob_key(digest, inc))
+    with Lease(store.depot, "save") as lease:
+
+        def pin(event):
+            if event == Step("gc.disown.before"):
+                store.depot.catalog.leases.pin(lease.id, [(digest, inc)])
+
+        report = collect.run(_with(store.depot, monitor=pin), ZERO)
+        store.depot.catalog.leases.reap(lease.id)
+    assert (report.orphans.count, report.orphans.nbytes) == (0, 0)
+    assert blob_key(digest, inc) in objects(store)
+
+
 def test_without_a_look_at_the_store_leftovers_stay(store, tmp_path):
     fill(store, tmp_path / "m")
     put(store, blob_key(Digest.of(b"left"), new_incarnation()))
