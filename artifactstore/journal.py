@@ -218,11 +218,27 @@ def _names(blobs: BlobStore, catalog_id: str, until: Origin | None) -> tuple[Nam
         if names and name.serial != names[-1].serial + 1:
             raise _missing(catalog_id, names[-1].serial + 1)
         names.append(name)
+    if until is not None and until.txid is None and (not names or names[-1].serial < until.serial):
+        _check_within(blobs, catalog_id, until.serial)
     if until is not None and (
         not names or names[-1].serial != until.serial or names[-1].txid != (until.txid or names[-1].txid)
     ):
         raise _missing(catalog_id, until.serial, until.txid)
     return tuple(names)
+
+
+def _check_within(blobs: BlobSweeper, catalog_id: str, serial: int) -> None:
+    """Raise NotFound for a serial that a person named and that lies outside of what a catalog has written"""
+    names = map(parse_name, blobs.keys(journal_prefix(catalog_id)))
+    serials = [name.serial for name in names if name is not None]
+    if serials and min(serials) <= serial <= max(serials):
+        return
+    has = f"has records {min(serials)} to {max(serials)}" if serials else "has no records"
+    older = "; for an older one say --from the catalog it was rebuilt from, which artstore log names"
+    advice = older if serials and serial < min(serials) else ""
+    raise NotFound(
+        f"Catalog {catalog_id:.40} {has}, not {serial}{advice}", code="record", serial=serial, catalog=catalog_id
+    )
 
 
 def _origin(first: Record, key: str) -> Origin | None:

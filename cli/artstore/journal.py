@@ -96,8 +96,8 @@ def _unpinned(names: _Names, action: dict[str, Any]) -> str:
 
 
 def _rebuilt(_: _Names, action: dict[str, Any]) -> str:
-    over = f", leaving out {', '.join(one[:12] for one in action['over'])}" if action["over"] else ""
-    return f"rebuilt this catalog from {action['from'][:12]}, which had {action['serial']:,} records{over}"
+    over = f", leaving out {', '.join(action['over'])}" if action["over"] else ""
+    return f"rebuilt this catalog from {action['from']}, which had {action['serial']:,} records{over}"
 
 
 def _objects(verb: str) -> Callable[[_Names, dict[str, Any]], str]:

@@ -110,6 +110,13 @@ class TestRebuild:
     def test_an_unknown_origin(self, store):
         assert "no records" in refused(3, "catalog", "rebuild", "--yes", "--from", "f" * 32)
         refused(2, "catalog", "rebuild", "--until", "-1")
+        assert refused(3, "catalog", "rebuild", "-n", "--until", "99").endswith(" has records 1 to 1, not 99")
+        first = document("catalog", "rebuild", "-n")["from"]
+        done("catalog", "rebuild", "--yes")
+        assert "has records 2 to 2, not 1; " in refused(3, "catalog", "rebuild", "-n", "--until", "1")
+        assert first in done("log", "--limit", "1")
+        assert document("catalog", "rebuild", "-n", "--until", "1", "--from", first)["serial"] == 1
+        assert "has no records, not 7" in refused(3, "catalog", "rebuild", "--from", "f" * 32, "--until", "7")
         refused(10, "catalog", "rebuild", "--store", "nope")
 
     def test_a_catalog_of_another_store(self, store, place):

@@ -56,7 +56,7 @@ ID = "ab" * 32
         ({"do": "unpin", "id": ID, "why": "paper"}, "removed pin 'paper' of abababababab"),
         (
             {"do": "rebuilt", "from": ID[:32], "serial": 3, "txid": "x", "over": ["cd" * 16]},
-            "rebuilt this catalog from abababababab, which had 3 records, leaving out cdcdcdcdcdcd",
+            f"rebuilt this catalog from {ID[:32]}, which had 3 records, leaving out {'cd' * 16}",
         ),
         ({"do": "dream", "of": "sheep", "count": ["a"]}, "dream of sheep count 1"),
     ],
