@@ -78,7 +78,7 @@ def gc(
             made = _saved(store, apply)
         else:
             made = store.plan_gc(rules, grace=waits, until_free=room)
-        notes = [] if apply is not None else [*_without_rules(store, rules), *_short(store, made, room)]
+        notes = [] if apply is not None else [*_without_rules(store, rules, made), *_short(store, made, room)]
         if looks:
             if plan is not None:
                 _write(plan, made)
@@ -111,8 +111,9 @@ def _named(option: str, parse: Callable[[str], T], text: str) -> T:
         raise Invalid(f"{option}: {e.message}", code="usage") from e
 
 
-def _without_rules(store: "Store", rules: "Rules") -> list[str]:
-    if not rules.is_empty or store.policy_ls():
+def _without_rules(store: "Store", rules: "Rules", plan: "GcPlan") -> list[str]:
+    # who only sweeps what is due knows what is wanted
+    if not plan.is_empty or not rules.is_empty or store.policy_ls():
         return []
     return ["No rules are given and none are stored; try --older 30d, or keep some with: artstore policy set"]
 

@@ -87,6 +87,9 @@ def test_retire_undo_retire_and_sweep(run):
     assert "wait for the end of their grace" in text
     assert "run/a:1 is back" in done("undo")
     assert document("show", "run/a:1")["number"] == 1
+    done("gc", "--older", "58d", "--yes")
+    assert "No rules are given" not in done("gc", "--now", "-n")
+    done("undo")
     report = document("gc", "--older", "58d", "--now", "--yes")
     assert report["done"]["freed_bytes"] == report["frees_bytes"] == 60_000
     line = refused(5, "undo", report["done"]["serial"])
