@@ -141,7 +141,8 @@ class CheckpointManager:
     `catalog`, `run`, `best`. store: in place of a storage_path, also an opened Store. run: the artifact of contexts
     that name none. best: the metric that moves the alias `best`, as `val_loss` (lower is better) or `accuracy:max`.
     policy: after each save, versions of its run that `Latest(3) | Best(2, "val_loss")` or `--keep-last 3` does not keep
-    are retired; bytes that nothing needs are removed when the grace is over. May be used from several threads.
+    are retired; bytes that nothing in the store needs are removed when they have waited for the grace, whoever retired
+    them. May be used from several threads.
     """
 
     def __init__(

@@ -101,12 +101,12 @@ class Leases:
 
         def work(connection: Connection) -> None:
             fence(connection, lease_id)
-            query = sa.select(version.c.id, version.c.digest, version.c.state)
+            query = sa.select(version.c.id, version.c.digest, version.c.state, version.c.swept_at)
             rows = list(select_in(connection, query, version.c.digest, versions))
             for row in rows:
                 if row.state != "active":
                     raise Refused(
-                        f"Parent {row.digest.hex()[:12]} was retired; artstore undo may bring it back",
+                        f"Parent {row.digest.hex()[:12]} was {_fate(row.swept_at)}",
                         code="parent",
                         parent=row.digest.hex(),
                     )
@@ -142,6 +142,10 @@ def _grant(digest: Digest, fresh: str, row: sa.Row[tuple[object, ...]] | None) -
     if row is not None and row.state in PRESENT:
         return Grant(digest, row.inc, upload=False)
     return Grant(digest, fresh, upload=True)
+
+
+def _fate(swept_at: int | None) -> str:
+    return "retired; artstore undo may bring it back" if swept_at is None else "swept; add its files again first"
 
 
 def fence(connection: Connection, lease_id: str) -> None:
