@@ -149,8 +149,8 @@ def as_rules(policy: Policy | str | None) -> Rules | None:
 def after_save(depot: Depot, artifact: str, rules: Rules, grace: timedelta) -> GcReport | None:
     """Apply the policy a program has attached to its checkpoints; a failure is told and harms no save
 
-    The program asked for it, so no fifth is guarded here. The grace is that of the whole store: what others have retired
-    is swept too once it has waited so long.
+    The program asked for it, so no fifth is guarded here. The grace is for the whole store: what others have retired is
+    swept too once it has waited so long.
     """
     try:
         chosen = retire.plan_line(depot, artifact, rules)
