@@ -12,7 +12,7 @@ from artifactstore.core.policy import Latest
 from artifactstore.core.reasons import Ground, Reason
 from artifactstore.core.selection import Rules, Selector
 from artifactstore.core.verdict import NEEDED, decide
-from tests.core.candidates import NOW, UNTIMED, all_rules, id_of, line, need, needs_in, stores, version
+from tests.core.candidates import BIG, NOW, OLD, UNTIMED, all_rules, id_of, line, need, needs_in, stores, version
 
 ALL = Rules(Selector(older=timedelta(0)))
 PINNED = (Reason(Ground.PIN, "pinned: paper"),)
@@ -133,7 +133,7 @@ def test_it_agrees_with_the_verdict(data):
     candidates = data.draw(stores())
     needs = [one for one in data.draw(needs_in(candidates)) if one.child in {each.id for each in candidates}]
     rules = data.draw(st.none() | all_rules)
-    matching = {"big": frozenset(), "old": frozenset()}
+    matching = {BIG: frozenset(), OLD: frozenset()}
     decisions = decide(candidates, rules_of=lambda _: rules, held={}, needs=needs, matching=matching, now=NOW)
     for one in decisions:
         found = causes(one.id, decisions, needs)
