@@ -155,6 +155,14 @@ class Maker:
         place.catalog.put_back(self._first.catalog)
         return place
 
+    def twin(self, place: Place) -> Place:
+        """A copy of a store on a disk, of which nobody has the catalog open"""
+        other = self._place(f"{os.getpid()}-{next(_NUMBERS)}")
+        shutil.copytree(place.folder, other.folder)
+        if self._postgres is not None:
+            other.catalog.put_back(place.catalog)
+        return other
+
     def close(self) -> None:
         self._first.catalog.remove()
         shutil.rmtree(self._folder)

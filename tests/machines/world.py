@@ -89,6 +89,16 @@ class World:
         self.depot = place.open(self.now)
         self.depots.append(self.depot)
 
+    def twin(self, twin_of: Callable[[Place], Place]) -> "World":
+        """The same in a copy of its place, from when nobody is at work and no catalog was copied"""
+        assert not self.deeds
+        assert not self.backups
+        self._let_go()
+        other = World(twin_of(self.place))
+        other.model, other.durable = self.model.copy(), self.durable and self.durable.copy()
+        other.donor, other.moment, other.renewed = self.donor, self.moment, self.renewed
+        return other
+
     def now(self) -> int:
         return self.moment
 
