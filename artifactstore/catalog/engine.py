@@ -6,6 +6,7 @@ import threading
 import weakref
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -16,6 +17,28 @@ from artifactstore.catalog.url import CatalogUrl
 from artifactstore.core.errors import Invalid, Unavailable
 
 BEGIN = "artifactstore_begin"
+
+
+class _Statements(dict[Any, Any]):
+    """What SQLAlchemy has compiled, by statement and not by engine: to compile takes longer than to run
+
+    For engines of one kind, whose dialects are alike; a forked child has what its parent has.
+    """
+
+    _MOST = 1000
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        _dialect, *statement = key
+        return super().get(tuple(statement), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        if len(self) >= self._MOST:
+            self.clear()
+        _dialect, *statement = key
+        super().__setitem__(tuple(statement), compiled)
+
+
+_sqlite_statements, _postgres_statements = _Statements(), _Statements()
 
 
 class Engines:
@@ -89,7 +112,12 @@ class Engines:
                 code="forked",
             )
         engine = create_engine(
-            self.url.url, creator=self._connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True
+            self.url.url,
+            creator=self._connect,
+            poolclass=QueuePool,
+            max_overflow=-1,
+            hide_parameters=True,
+            execution_options={"compiled_cache": _sqlite_statements},
         )
         event.listen(engine, "begin", _begin)
         return engine
@@ -119,6 +147,7 @@ def _postgres(url: CatalogUrl) -> Engine:
             url.url,
             # the locks below need each statement to see what was committed when it began
             isolation_level="READ COMMITTED",
+            execution_options={"compiled_cache": _postgres_statements},
             hide_parameters=True,
             max_overflow=-1,
             use_native_hstore=False,
