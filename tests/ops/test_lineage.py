@@ -145,7 +145,7 @@ def test_it_says_what_the_stored_policy_does(store, add):
         assert told(number)[:2] == decided[f"run/a:{number}"]
 
 
-@pytest.mark.parametrize("rules", ["--older 1d --keep-best 1:nothing", "--where colour=blue"])
+@pytest.mark.parametrize("rules", ["--older 1d --keep-best 1:nothing", "--where 'metric.nothing > 1'"])
 def test_a_policy_that_gc_refuses_keeps_nothing_and_says_why(store, add, rules):
     add(store, "run/a", metrics={"loss": 1.0})
     add(store, "run/a")
