@@ -1,6 +1,6 @@
 """Retention: gc's plan and collection over very many versions and blobs, on SQLite and on Postgres
 
-As a child, `retention.py plan|collect STORE CATALOG` does one of them and prints its seconds.
+As a child, `retention.py plan|collect STORE CATALOG KEPT` does one of them and prints its seconds.
 """
 
 import json
@@ -14,7 +14,6 @@ from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.store import Store
 
-RULES = "--keep-last 90"  # of 100 versions each artifact has: a tenth goes
 ARTIFACTS, SHARED, OWN = 100, 900, 100
 SIZES = (1_000, 10_000)
 
@@ -31,9 +30,11 @@ def run(folder: Path, rounds: int) -> dict[str, object]:
                 where = folder / f"{kind}-{versions}"
                 with postgres_database(server) if kind == "postgres" else _sqlite(where) as catalog:
                     fill(where, catalog, versions)
-                    plans = {"plan": lambda w=where, c=catalog: measure.inside("retention", "plan", w, c)}
+                    # a tenth of each artifact goes
+                    given = (where, catalog, str(versions // ARTIFACTS * 9 // 10))
+                    plans = {"plan": lambda g=given: measure.inside("retention", "plan", *g)}
                     samples = measure.interleaved(plans, rounds)
-                    samples["collect"] = measure.inside("retention", "collect", where, catalog)
+                    samples["collect"] = measure.inside("retention", "collect", *given)
                     found[f"{kind}, {versions:,} versions"] = measure.as_json(samples)
                     print(f"  {kind} {versions}: {json.dumps(found[f'{kind}, {versions:,} versions'])}", flush=True)
     return found
@@ -115,15 +116,19 @@ def _fill(execute, versions: int, *, postgres: bool) -> None:
     )
 
 
-def main(verb: str, url: str, catalog: str) -> None:
+def main(verb: str, url: str, catalog: str, kept: str) -> None:
     """One of them, timed inside its process"""
     with Store.open(url, catalog) as store:
         began = time.perf_counter()
-        plan = store.plan_gc(Rules.parse(RULES), grace=timedelta(0))
+        plan = store.plan_gc(Rules.parse(f"--keep-last {kept}"), grace=timedelta(0))
+        seconds = time.perf_counter() - began
         if verb == "collect":
             began = time.perf_counter()
-            store.gc(plan, force=True)
-        print(time.perf_counter() - began)
+            report = store.gc(plan, force=True)
+            seconds = time.perf_counter() - began
+            if report.swept.removed.count != len(plan.retire.going) * OWN:
+                raise RuntimeError(f"{report.swept.removed.count} blobs went, not {OWN} of each version")
+        print(seconds)
 
 
 if __name__ == "__main__":
