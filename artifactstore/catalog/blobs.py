@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table
 from artifactstore.catalog.base import Place
 from artifactstore.catalog.batches import CHUNK, chunks, select_in
 from artifactstore.catalog.journal import Action, record
-from artifactstore.catalog.objects import PRESENT, place_query, to_place
+from artifactstore.catalog.objects import PRESENT, is_apart, place_query, to_place
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import blob, manifest, version, version_blob
 from artifactstore.catalog.version_write import memory
@@ -114,7 +114,7 @@ class BlobRows:
         return record(self._database, work, exclusive=True)[1]
 
     def _in_quarantine(self, table: Table) -> list[Place]:
-        query = place_query(table).where(table.c.state == "damaged").order_by(table.c.id)
+        query = place_query(table).where(is_apart(table, "damaged")).order_by(table.c.id)
         return [to_place(row) for row in self._database.rows(query)]
 
 

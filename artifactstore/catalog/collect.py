@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Table
 from artifactstore.catalog.base import Doomed, Tally
 from artifactstore.catalog.batches import CHUNK, chunks, select_in
 from artifactstore.catalog.journal import Action, record
+from artifactstore.catalog.objects import is_apart
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
     blob,
@@ -57,8 +58,8 @@ class Collections:
         """Condemned blobs, and when the first of them was condemned"""
 
         def work(connection: Connection) -> tuple[Tally, int | None]:
-            first = sa.select(sa.func.min(blob.c.condemned_at)).where(blob.c.state == "condemned")
-            return _tally(connection, blob, blob.c.state == "condemned"), connection.execute(first).scalar()
+            first = sa.select(sa.func.min(blob.c.condemned_at)).where(is_apart(blob, "condemned"))
+            return _tally(connection, blob, is_apart(blob, "condemned")), connection.execute(first).scalar()
 
         return self._database.read(work)
 
@@ -101,7 +102,7 @@ class Collections:
         def work(connection: Connection, at: int) -> tuple[list[Doomed], list[Action]]:
             # manifests first, so that a version is never half here when somebody wants it back
             for table in (manifest, blob):
-                due = (table.c.state == "condemned", table.c.condemned_at <= at - grace, _needless(table))
+                due = (is_apart(table, "condemned"), table.c.condemned_at <= at - grace, _needless(table))
                 rows = _named(connection, table, sa.and_(*due))
                 if rows:
                     return _doomed(table, rows), _intend(connection, table, rows, owner, at)
@@ -115,7 +116,7 @@ class Collections:
         def work(connection: Connection) -> list[Doomed]:
             for table in (manifest, blob):
                 ended = ~sa.exists().where(lease.c.id == table.c.owner, lease.c.state == "active")
-                rows = _named(connection, table, sa.and_(table.c.state == "deleting", ended))
+                rows = _named(connection, table, sa.and_(is_apart(table, "deleting"), ended))
                 if rows:
                     _take(connection, table, rows, owner)
                     return _doomed(table, rows)
@@ -130,7 +131,7 @@ class Collections:
             count = 0
             for kind, table in _TABLES.items():
                 incs = {one.inc for one in doomed if one.kind == kind}
-                mine = sa.select(table.c.inc).where(table.c.state == "deleting", table.c.owner == owner)
+                mine = sa.select(table.c.inc).where(is_apart(table, "deleting"), table.c.owner == owner)
                 count += sum(row.inc in incs for row in connection.execute(mine))
             return count
 
@@ -246,8 +247,8 @@ def _is_idle(table: Table, now: int) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _is_due(table: Table, until: int) -> sa.ColumnElement[bool]:
-    condemned = sa.and_(table.c.state == "condemned", table.c.condemned_at <= until)
-    return sa.or_(condemned, table.c.state == "deleting")
+    condemned = sa.and_(is_apart(table, "condemned"), table.c.condemned_at <= until)
+    return sa.or_(condemned, is_apart(table, "deleting"))
 
 
 def _tally(connection: Connection, table: Table, where: sa.ColumnElement[bool]) -> Tally:
@@ -265,7 +266,7 @@ def _named(connection: Connection, table: Table, where: sa.ColumnElement[bool]) 
 
 
 def _useless(table: Table) -> tuple[sa.ColumnElement[bool], ...]:
-    return table.c.state == "damaged", _needless(table)
+    return is_apart(table, "damaged"), _needless(table)
 
 
 def _intend(connection: Connection, table: Table, rows: Sequence[Row[Any]], owner: str, at: int) -> list[Action]:

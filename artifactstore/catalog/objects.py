@@ -16,6 +16,11 @@ PRESENT = ("live", "condemned")
 GONE = ("deleting", "damaged")
 
 
+def is_apart(table: Table, state: Literal["condemned", "deleting", "damaged"]) -> sa.ColumnElement[bool]:
+    """Whether an object is in a state that few are in, in words by which SQLite finds the index of those few"""
+    return sa.and_(table.c.state == state, table.c.state != sa.literal_column("'live'"))
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What became of one object at a commit: the catalog's row for it, and the incarnation that now counts"""

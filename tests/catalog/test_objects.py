@@ -1,10 +1,11 @@
 """Object rows: found, adopted, or set to what a lease wrote"""
 
 import pytest
+import sqlalchemy as sa
 
 from artifactstore.catalog.base import Grant, Written
-from artifactstore.catalog.objects import GONE, PRESENT, find, settle
-from artifactstore.catalog.tables import blob
+from artifactstore.catalog.objects import GONE, PRESENT, find, is_apart, settle
+from artifactstore.catalog.tables import blob, manifest
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, LeaseLost
 from tests.contract.catalog import inc, manifest_of, rows, save, set_state
@@ -77,3 +78,13 @@ def test_several_that_are_gone(catalog, state):
     ours = [written(content) for content in contents]
     assert [one.inc for one in settled(catalog, *ours)] == [one.grant.inc for one in ours]
     assert {row.state for row in rows(catalog, blob)} == {"live"}
+
+
+@pytest.mark.parametrize("table", [blob, manifest])
+@pytest.mark.parametrize("state", ["condemned", "deleting", "damaged"])
+def test_what_is_apart_is_found_without_reading_all_rows(sqlite_catalog, table, state):
+    query = sa.select(table.c.id).where(is_apart(table, state)).order_by(table.c.id)
+    plan = sa.text(f"EXPLAIN QUERY PLAN {query.compile(compile_kwargs={'literal_binds': True})}")
+    told = " ".join(str(row) for row in sqlite_catalog.database.rows(plan))
+    assert f"ix_{table.name}_state" in told
+    assert "SCAN" not in told
