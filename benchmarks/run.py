@@ -65,13 +65,13 @@ def _page(results: dict) -> str:
         "are timed inside their process, commands from start to end.",
         "",
         "Machine: " + ", ".join(f"{key} {value}" for key, value in results["machine"].items()) + ".",
-        "Measured: " + ", ".join(f"{part} {results[part]['date']}" for part in PARTS) + ".",
+        "Measured: " + ", ".join(f"{part} {results[part]['date']}" for part in PARTS if part in results) + ".",
         "",
-        *_ingest(results["ingest"]),
-        *_command(results["command"]),
-        *_retention(results["retention"]),
-        *_lineage(results["lineage"]),
     ]
+    sections = {"ingest": _ingest, "command": _command, "retention": _retention, "lineage": _lineage}
+    for part, section in sections.items():
+        # one that was never measured has no figures yet
+        lines += section(results[part]) if part in results else []
     return "\n".join(lines) + "\n"
 
 
