@@ -78,7 +78,9 @@ def turns(ground: Ground, fault: Fault) -> list[int]:
     with ground.copied() as store:
         whole = attempt(ground.operation, store)
     hit = sum(map(fault.hits, whole.watch.calls))
-    return sample(list(range(1, hit + 2)), RUNS // (2 * len(FAULTS) * len(OPERATIONS)))
+    some = sample(list(range(1, hit + 1)), RUNS // (2 * len(FAULTS) * len(OPERATIONS)) - 1)
+    # and one more than there are, with which it completes
+    return [*some, hit + 1]
 
 
 def fail(ground: Ground, fault: Fault, case: tuple[int, bool]) -> str:
