@@ -20,7 +20,7 @@ from tests.faults.scale import choose, everywhere, sample
 
 # How often an operation is run with a fault. In every run of the suite they are shared out to operations and faults, so
 # that not every call has its turn.
-RUNS = choose(500, 1 << 30)
+RUNS = choose(800, 1 << 30)
 
 # What no disk does: to look at where a file stands, to close it, to lock it.
 _NO_DISK = {"lseek", "close", "fcntl", "flock", "readlink", "readlinkat"}
