@@ -6,6 +6,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from artifactstore.catalog.engine import _sqlite_statements
 from artifactstore.catalog.open import open_catalog
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import version
@@ -156,3 +157,13 @@ def test_only_a_reader_of_a_file_looks_at_it(catalog):
     assert catalog.database.engines.settle(wait=False) is None
     assert catalog.database.engines.holds(None)
     assert not catalog.database.engines.shut()
+
+
+def test_a_statement_is_compiled_once_for_all_catalogs_of_a_kind(tmp_path):
+    query, counts = sa.select(sa.literal(1).label("one")).subquery("once"), []
+    for name in ("a", "b"):
+        database = Database(f"sqlite:///{tmp_path}/{name}", Settings(), create=True)
+        assert [row.one for row in database.rows(sa.select(query.c.one))] == [1]
+        database.close()
+        counts.append(len(_sqlite_statements))
+    assert counts[0] == counts[1] > 0
