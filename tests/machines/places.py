@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from artifactstore.depot import Depot, init, open_depot, read_info
 # nobody waits for a lock that the same thread holds
 SETTINGS = Settings(reserve=0, busy=timedelta(seconds=1))
 _NUMBERS = itertools.count()
+_MINUTE = 60
 
 
 class Clocked(Database):
@@ -126,7 +128,16 @@ class PostgresBase:
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.server, autocommit=True) as connection:
-            connection.execute(statement)
+            until = time.monotonic() + _MINUTE
+            while True:
+                # sessions of processes that were killed end when the server comes to it
+                try:
+                    connection.execute(statement)
+                except psycopg.errors.ObjectInUse:
+                    if time.monotonic() > until:
+                        raise
+                else:
+                    return
 
 
 Copy = SqliteFile | PostgresBase

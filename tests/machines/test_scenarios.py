@@ -73,6 +73,25 @@ def test_what_the_catalog_forgot_before_it_was_written_down_is_not_acknowledged(
     assert not world.do(act, meanwhile(world, **{step[type(act)]: [PutBack(0)]}))
 
 
+def test_a_copy_has_what_no_journal_has(world):
+    world.die(MoveAlias(0, 0), at="alias.commit.after")
+    for act in (BackUp(), PutBack(0)):
+        world.do(act)
+    world.settle()
+    assert len(world.model.aliases) == 1
+
+
+def test_a_copy_has_less_of_what_no_journal_has(world):
+    world.do(BackUp())
+    world.die(MoveAlias(0, 0), at="alias.commit.after")
+    world.do(BackUp())
+    world.die(MoveAlias(1, 0), at="alias.commit.after")
+    for act in (PutBack(1), PutBack(0)):
+        world.do(act)
+        world.settle()
+    assert len(world.model.aliases) == 1
+
+
 @pytest.mark.parametrize("other", [Rebuild(lost=True), Rebuild(lost=False)], ids=str)
 @pytest.mark.parametrize("act", [NEW, MoveAlias(0, 0), Pin(0, 0, None)], ids=str)
 def test_what_a_catalog_made_anew_overtook_is_not_acknowledged(world, act, other):

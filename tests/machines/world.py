@@ -66,7 +66,8 @@ class Backup:
     catalog: str
     serial: int
     uses: dict[str, Use]
-    pending: bool
+    # all it has, while the journal has less
+    ahead: Model | None
 
 
 class World:
@@ -213,6 +214,7 @@ class World:
     def _reached(self, deed: Deed, step: str) -> None:
         if step == _EXPORTED:
             self.durable = None
+            self.backups = [dataclasses.replace(backup, ahead=None) for backup in self.backups]
             for each in self.deeds:
                 each.pending = False
         effect = deed.effects.get(step)
@@ -226,14 +228,15 @@ class World:
         self._let_go()
         copy = self.place.catalog.copy(f"copy{next(self.copies)}")
         identity, serial = self.depot.info.catalog_id, self.depot.catalog.journal.head()[0]
-        self.backups.append(Backup(copy, identity, serial, dict(self.model.uses), self.durable is not None))
+        ahead = self.model.copy() if self.durable is not None else None
+        self.backups.append(Backup(copy, identity, serial, dict(self.model.uses), ahead))
 
     def put_back(self, backup: Backup) -> None:
         """Put a copy in the catalog's place"""
         self._let_go()
         behind = self._last_exported() > backup.serial
         self.place.catalog.put_back(backup.copy)
-        self._forget()
+        self._forget(backup.ahead)
         self.model.uses = {} if behind else dict(backup.uses)
 
     def lose(self) -> None:
@@ -255,15 +258,16 @@ class World:
         for depot in self.depots:
             depot.close()
 
-    def _forget(self) -> None:
-        """What no journal has is gone"""
+    def _forget(self, ahead: Model | None = None) -> None:
+        """What no journal has is gone, but for what the copy has that was put back"""
         if self.durable is not None:
-            changed = self.model.visible() != self.durable.visible()
-            self.model, self.durable = self.durable, None
-            self._drop(lambda backup: backup.pending)
+            had = self.model.visible()
+            self.model, self.durable = (self.durable, None) if ahead is None else (ahead.copy(), self.durable)
+            left = self.model.visible()
+            self._drop(lambda backup: backup.ahead is not None and backup.ahead.visible() != left)
             for deed in self.deeds:
-                deed.undone = deed.undone or (deed.pending and changed)
-                deed.pending = False
+                deed.undone = deed.undone or (deed.pending and had != left)
+                deed.pending = deed.pending and self.durable is not None
         self.renewed += 1
 
     def _drop(self, which: Callable[[Backup], bool]) -> None:

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -51,12 +52,17 @@ class Worker:
         self.start()
 
     def stop(self, seconds: float) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         self.asleep_until = time.monotonic() + seconds
 
     def wake(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
         self.asleep_until = None
+
+    def _signal(self, number: int) -> None:
+        # near the end it may have done its work
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
 
 @dataclass
