@@ -18,8 +18,6 @@ from artifactstore.store import Store
 from tests.faults.soundness import acknowledge, assert_settled, sound
 from tests.ops.trees import contents
 
-MIB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -46,10 +44,10 @@ def _open(store: Path, monitor: Monitor) -> Store:
 
 
 def _files(folder: Path, seed: int) -> Path:
-    """A small model whose first tensor never changes, and a text beside it"""
+    """A small model whose first tensor never changes, by its name in a blob of its own, and a text beside it"""
     folder.mkdir(parents=True)
-    changing = np.full(300_000, seed, dtype=np.uint8)
-    save_file({"frozen": np.arange(MIB + 1, dtype=np.int32), "w": changing}, folder / "model.safetensors")
+    changing = np.full(50_000, seed, dtype=np.uint8)
+    save_file({"body": np.arange(1 << 16, dtype=np.int32), "w": changing}, folder / "model.safetensors")
     (folder / "config.json").write_text(f'{{"seed": {seed}}}')
     return folder
 
