@@ -262,13 +262,13 @@ class _Turn:
 
     def undo(self, action: Action) -> None:
         for one in action["versions"]:
-            row = self._row(one)
+            row, digest = self._row(one), Digest.parse(one)
             self._activate(row)
-            document = self._shelf.manifests.get(Digest.parse(one))
+            _revive(self._connection, manifest, [digest])
+            document = self._shelf.manifests.get(digest)
             if document is not None:
                 # a collection may have let go of them meanwhile
-                found = _find(self._connection, blob, [info.digest for info in document.blobs])
-                hold(self._connection, row, [each.id for each in found.values() if each.state in PRESENT])
+                hold(self._connection, row, _revive(self._connection, blob, [info.digest for info in document.blobs]))
 
     def forget(self, action: Action) -> None:
         forget(self._connection, self._row(action["id"]), self._record.at)
@@ -389,6 +389,15 @@ def _exact(names: Any) -> list[tuple[Digest, str]]:
 def _find(connection: Connection, table: Table, digests: Sequence[Digest]) -> dict[Digest, Row[Any]]:
     query = sa.select(table.c.id, table.c.digest, table.c.inc, table.c.state, table.c.size)
     return {Digest(row.digest): row for row in select_in(connection, query, table.c.digest, digests)}
+
+
+def _revive(connection: Connection, table: Table, digests: Sequence[Digest]) -> list[int]:
+    """Set live what is condemned; the rows of all that are here"""
+    present = [row for row in _find(connection, table, digests).values() if row.state in PRESENT]
+    for chunk in chunks([row.id for row in present if row.state == "condemned"]):
+        change = sa.update(table).where(table.c.id.in_(chunk))
+        connection.execute(change.values(state="live", condemned_at=None))
+    return [row.id for row in present]
 
 
 def _count(

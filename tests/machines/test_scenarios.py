@@ -73,6 +73,13 @@ def test_what_the_catalog_forgot_before_it_was_written_down_is_not_acknowledged(
     assert not world.do(act, meanwhile(world, **{step[type(act)]: [PutBack(0)]}))
 
 
+def test_a_copy_says_condemned_of_what_an_undo_brought_back_since(world):
+    for act in (RETIRE, BackUp(), *map(Undo, range(3)), PutBack(0)):
+        assert world.do(act)
+    world.settle()
+    assert world.model.versions == world.model.active
+
+
 def test_a_copy_has_what_no_journal_has(world):
     world.die(MoveAlias(0, 0), at="alias.commit.after")
     for act in (BackUp(), PutBack(0)):
