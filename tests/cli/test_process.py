@@ -1,5 +1,6 @@
 """The installed command as a process: streams, signals, terminals"""
 
+import functools
 import json
 import os
 import pty
@@ -118,8 +119,13 @@ def test_interrupted_it_says_so_and_leaves_nothing(store, place, number):
     large = place / "large.bin"
     with large.open("wb") as file:
         file.truncate(3 << 30)
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)  # a shell lets its background jobs ignore some
     running = subprocess.Popen(
-        [PROGRAM, "add", large, "--as", "large", "--jsonl"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [PROGRAM, "add", large, "--as", "large", "--jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heard,  # noqa: PLW1509  # it only sets a signal
     )
     assert json.loads(running.stdout.readline())["event"] == "progress"
     running.send_signal(number)
