@@ -14,13 +14,13 @@ from artifactstore.core.events import silent
 from tests.cli.calling import call
 from tests.faults.attempts import Attempt, attempt
 from tests.faults.calls import SYNCS, Call, Fail, Judge, Shorten, Verdict, watched
-from tests.faults.grounds import Ground, prepare
+from tests.faults.grounds import Ground, prepare, sparse
 from tests.faults.operations import OPERATIONS
 from tests.faults.scale import choose, everywhere, sample
 
 # How often an operation is run with a fault. In every run of the suite they are shared out to operations and faults, so
 # that not every call has its turn.
-RUNS = choose(800, 1 << 30)
+RUNS = choose(600, 1 << 30)
 
 # What no disk does: to look at where a file stands, to close it, to lock it.
 _NO_DISK = {"lseek", "close", "fcntl", "flock", "readlink", "readlinkat"}
@@ -114,7 +114,7 @@ def assert_told(tried: Attempt, fault: Fault) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_every_error_is_told_and_nothing_is_lost(operation, fault, workplace, say):
     begin = time.monotonic()
-    ground = prepare(operation, workplace)
+    ground = sparse(prepare(operation, workplace))
     cases = [(turn, for_ever) for turn in turns(ground, fault) for for_ever in (False, True)]
     ends = Counter(everywhere(partial(fail, ground, fault), cases))
     told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.scale import SOAK
 from tests.machines.acts import MoveAlias, Pin, Save, SaveAgain
 from tests.machines.keeping import Collect, Damage, Gc, Repair, Undo
 from tests.machines.machine import MINUTE, RetentionMachine
@@ -15,7 +16,8 @@ NEW = Save(0, 5, 6)
 EXPIRE = Jump(16 * MINUTE)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+# the machine itself runs on Postgres in every run of the suite
+@pytest.fixture(scope="module", params=["sqlite", "postgres"] if SOAK else ["sqlite"])
 def maker(request):
     server = None if request.param == "sqlite" else request.getfixturevalue("postgres_server")
     made = Maker(postgres=server)
