@@ -157,9 +157,12 @@ class LocalBlobs:
         source, target = self._path(key), self.root / trash_key(key)
         with translated("remove", key, self.root):
             # neither name has to outlast a power cut: what comes back has no row and goes the next time
-            make_folder(self.root, target.parent)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 source.rename(target)
+            except FileNotFoundError:
+                make_folder(self.root, target.parent)
+                with contextlib.suppress(FileNotFoundError):
+                    source.rename(target)
 
     def purge(self) -> int:
         """Remove what lies in `trash/`; how many objects"""

@@ -150,10 +150,7 @@ class Collections:
         self._database.write(work, exclusive=True)
 
     def orphans(self, names: Sequence[Name]) -> set[Name]:
-        """Step 5, of names (kind, digest, incarnation) listed before: those with no row and no pin of an active lease
-
-        Names that lie close together, as a listing gives them, are asked for in one range.
-        """
+        """Step 5, of names (kind, digest, incarnation) listed before: those without a row or an active lease's pin"""
         return self._database.read(lambda connection: _unknown(connection, names))
 
     def disown(self, names: Sequence[Name]) -> set[Name]:
@@ -211,16 +208,12 @@ class Collections:
 
 
 def _unknown(connection: Connection, names: Sequence[Name]) -> set[Name]:
-    if not names:
-        return set()
-    first, last = min(digest for _, digest, _ in names), max(digest for _, digest, _ in names)
     known: set[tuple[str, bytes, str]] = set()
     for kind, table in _TABLES.items():
-        rows = sa.select(table.c.digest, table.c.inc).where(table.c.digest.between(first, last))
-        known.update((kind, digest, inc) for digest, inc in connection.execute(rows))
-    pinned = sa.select(lease_pin.c.digest, lease_pin.c.inc).where(_of_active_lease())
-    for digest, inc in connection.execute(pinned.where(lease_pin.c.digest.between(first, last))):
-        known.update((kind, digest, inc) for kind in _TABLES)
+        digests = [digest for of, digest, _ in names if of == kind]
+        pinned = sa.select(lease_pin.c.digest, lease_pin.c.inc).where(_of_active_lease())
+        for rows, column in ((sa.select(table.c.digest, table.c.inc), table.c.digest), (pinned, lease_pin.c.digest)):
+            known.update((kind, row.digest, row.inc) for row in select_in(connection, rows, column, digests))
     return {name for name in names if name not in known}
 
 
