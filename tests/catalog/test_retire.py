@@ -82,7 +82,7 @@ def test_a_resumed_version_does_not_need_its_parent(catalog, line):
 
 def test_what_a_kept_version_needs_at_any_distance_stays(catalog, line):
     chain = [line[0]]
-    for n in range(4):
+    for n in range(8):
         parents = (Link(Relation.ADAPTER, "x", chain[-1]),)
         chain.append(save(catalog, manifest_of(b"m%d" % n, name=f"org/a{n}", parents=parents)).version.id)
         save(catalog, manifest_of(b"x%d" % n, name=f"org/a{n}", created=9))

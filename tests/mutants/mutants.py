@@ -212,8 +212,8 @@ MUTANTS = (
     Mutant(
         "pinned-taken-for-orphan",
         _COLLECT,
-        "        known.update((kind, digest, inc) for kind in _TABLES)\n",
-        "        pass\n",
+        "table.c.digest), (pinned, lease_pin.c.digest)):",
+        "table.c.digest),):",
         "tests/catalog/test_collect.py::test_orphans_are_names_without_row_and_pin",
     ),
     Mutant(
@@ -242,7 +242,7 @@ MUTANTS = (
         _OPS,
         "if not rows.decided(lease.id, doomed):",
         "if False:",
-        "tests/ops/test_collect.py::test_a_catalog_put_back_meanwhile_stops_it",
+        "tests/ops/test_collect.py::test_a_catalog_put_back_under_deletions_that_were_taken_over_stops_them",
     ),
     Mutant(
         "damaged-bytes-deleted",

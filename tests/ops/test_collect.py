@@ -198,6 +198,30 @@ def test_a_catalog_put_back_meanwhile_stops_it(store, tmp_path):
     assert objects(store) == before
 
 
+def test_a_catalog_put_back_under_deletions_that_were_taken_over_stops_them(store, tmp_path):
+    fill(store, tmp_path / "m")
+    retired(store, 1)
+    depot, before = store.depot, objects(store)
+    file, kept = depot.blobs.root / "catalog.sqlite", tmp_path / "kept.sqlite"
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as target:
+        source.backup(target)
+
+    def fail(event):
+        if event == Step("gc.trash.before"):
+            raise KeyboardInterrupt
+
+    def back(event):
+        if event == Step("gc.export.before"):
+            with closing(sqlite3.connect(kept)) as source, closing(sqlite3.connect(file)) as target:
+                source.backup(target)
+
+    with pytest.raises(KeyboardInterrupt):
+        collect.run(_with(depot, monitor=fail), ZERO)
+    with pytest.raises(Conflict, match="does not say any more"):
+        collect.run(_with(depot, monitor=back), ZERO)
+    assert objects(store) == before
+
+
 def test_damaged_bytes_nothing_needs_stay_in_quarantine_and_their_rows_go(any_store, tmp_path):
     fill(any_store, tmp_path / "m")
     place = max(any_store.depot.catalog.blobs.all(versions=[any_store.resolve("m:1").id]), key=lambda one: one.size)
