@@ -25,6 +25,7 @@ from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
+from artifactstore.loading import Loads
 from artifactstore.ops import (
     adopt,
     annotate,
@@ -49,7 +50,7 @@ from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
 
 
-class Store:
+class Store(Loads):
     """One store of model artifacts
 
     >>> store = Store.open("./models")          # doctest: +SKIP

@@ -1,5 +1,6 @@
 """Fixtures that many rooms of the suite share"""
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -8,6 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
+
+# what takes many seconds a test
+_LONG = {"crash", "faults", "machines", "soak"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first in what each worker begins with, so that none is left over when all others are done"""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if not _LONG.isdisjoint(item.path.parts)]
+    short = [item for item in items if _LONG.isdisjoint(item.path.parts)]
+    ends = [len(short) * worker // count for worker in range(count + 1)]
+    items[:] = [item for at in range(count) for item in (*long[at::count], *short[ends[at] : ends[at + 1]])]
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,12 @@ def match(old: Manifest, new: Manifest) -> Pairing:
     )
 
 
+def named(manifest: Manifest) -> list[Placed]:
+    """The tensors of one version; a name that occurs in several files is told with its file"""
+    tensors = _tensors(manifest)
+    return list(_by_name(tensors, tensors)[0].values())
+
+
 def _name(one: Placed | Pair) -> str:
     return one.name
 

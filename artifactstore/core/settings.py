@@ -14,12 +14,15 @@ class Settings:
 
     memory: bytes that data in flight may take; five buffers of 64 MiB are the least a save works with.
     cache: a folder that keeps up to cache_size bytes of what is read from a remote store, None for no such folder.
+    attested: the file in which loads note, for all processes of a user, what was verified; readers: threads of a load.
     reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
     """
 
     memory: int = 512 * MIB
     cache: str | None = None
     cache_size: int = 10 * 10**9
+    attested: str = "~/.cache/artifactstore/attested.sqlite"
+    readers: int = 4
     reserve: int = 64 * MIB
     lease: timedelta = timedelta(minutes=15)
     busy: timedelta = timedelta(seconds=30)
@@ -27,7 +30,7 @@ class Settings:
     offline: bool = False
 
     def __post_init__(self) -> None:
-        if self.memory <= 0 or self.lease <= timedelta(0):
-            raise Invalid("Settings memory and lease must be above zero", code="settings")
+        if min(self.memory, self.readers) <= 0 or self.lease <= timedelta(0):
+            raise Invalid("Settings memory, readers and lease must be above zero", code="settings")
         if min(self.reserve, self.retries, self.cache_size) < 0 or self.busy < timedelta(0):
             raise Invalid("Settings reserve, retries, cache_size and busy must not be negative", code="settings")

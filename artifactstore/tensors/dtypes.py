@@ -53,17 +53,26 @@ def stored_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[:-1], shape[-1] * 2) if name == "F4" else tuple(shape)
 
 
+def counted(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in torch of a tensor of a file"""
+    return (*shape[:-1], shape[-1] // 2) if name == "F4" else tuple(shape)
+
+
 def allocate(name: str, shape: Sequence[int], nbytes: int, device: torch.device) -> torch.Tensor:
     """An unfilled tensor for `nbytes` of a file; raise Corrupt when dtype, shape and size do not agree"""
-    _check(name, shape, nbytes, known=name in TORCH)
-    counted = (*shape[:-1], shape[-1] // 2) if name == "F4" else tuple(shape)
-    return torch.empty(counted, dtype=TORCH[name], device=device)
+    check_tensor(name, shape, nbytes)
+    return torch.empty(counted(name, shape), dtype=TORCH[name], device=device)
 
 
 def allocate_array(name: str, shape: Sequence[int], nbytes: int) -> "np.ndarray[Any, Any]":
     """As `allocate`, for a NumPy array"""
     _check(name, shape, nbytes, known=name in NUMPY)
     return np.empty(tuple(shape), dtype=NUMPY[name])
+
+
+def check_tensor(name: str, shape: Sequence[int], nbytes: int) -> None:
+    """Raise Corrupt when dtype, shape and size do not agree, or torch does not know the dtype"""
+    _check(name, shape, nbytes, known=name in TORCH)
 
 
 def _check(name: str, shape: Sequence[int], nbytes: int, *, known: bool) -> None:

@@ -64,14 +64,15 @@ def read_blob(depot: Depot, blob: BlobInfo, place: Place | None, into: memoryvie
         except NotFound:
             continue
         except Corrupt as e:
-            raise _damaged(blob, "truncated") from e
+            raise damaged(blob, "truncated") from e
         if Digest.of(into) != blob.digest:
-            raise _damaged(blob, "corrupt")
+            raise damaged(blob, "corrupt")
         return
-    raise _damaged(blob, "missing")
+    raise damaged(blob, "missing")
 
 
-def _damaged(blob: BlobInfo, kind: str) -> Corrupt:
+def damaged(blob: BlobInfo, kind: str) -> Corrupt:
+    """The error of a blob that is not what its name says"""
     return Corrupt(
         f"Blob {blob.digest.hex()[:12]} is {kind}; run artstore verify, then artstore repair --from a copy",
         code=kind,

@@ -1,0 +1,136 @@
+"""Reading: which bytes of which pieces make up the tensors that are asked for, whole or in part
+
+A piece is what lies together: a blob of a version, or a file of a plain folder.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import prod
+
+from artifactstore.core.errors import Invalid
+from artifactstore.core.formats.safetensors import DTYPE_BITS
+from artifactstore.core.manifest import Extent, Manifest
+from artifactstore.core.pairing import named
+
+Cut = None | slice | tuple[int, int, int]
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor at rest: its bytes in C order are those of the extents, whose `blob` is the number of a piece
+
+    dtype is that of safetensors, shape counts its elements.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    extents: tuple[Extent, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes"""
+        return sum(extent.length for extent in self.extents)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`length` bytes from `start` of a piece, for the bytes from `at` of the tensor number `tensor`"""
+
+    start: int
+    length: int
+    tensor: int
+    at: int
+
+
+def stored(manifest: Manifest) -> dict[str, Stored]:
+    """The tensors of a version by name; one whose name occurs in several files is told with its file"""
+    return {one.name: Stored(one.name, one.info.dtype, one.info.shape, one.extents) for one in named(manifest)}
+
+
+def choose(tensors: Mapping[str, Stored], names: Iterable[str] | None) -> list[Stored]:
+    """Those of the names, in the order of the pieces they begin in; all of them without names
+
+    Raise Invalid with every name that is not there.
+    """
+    wanted = list(tensors) if names is None else list(dict.fromkeys(names))
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise Invalid(f"There are no tensors named {', '.join(missing[:_SHOWN])}{more}", code="names", names=missing)
+    return sorted((tensors[name] for name in wanted), key=_place)
+
+
+def _place(tensor: Stored) -> tuple[int, int]:
+    first = tensor.extents[0] if tensor.extents else Extent(-1, 0, 0)
+    return first.blob, first.start
+
+
+def narrow(tensor: Stored, cut: Cut) -> Stored:
+    """The part of a tensor that a plan asks for: None for all, a slice of dimension 0, or (dimension, start, length)
+
+    Raise Invalid for a part that leaves the tensor, has steps, or begins inside a byte.
+    """
+    if cut is None:
+        return tensor
+    dim, start, length = _checked(tensor, cut)
+    size, inner = tensor.shape[dim], prod(tensor.shape[dim + 1 :]) * DTYPE_BITS[tensor.dtype]
+    if inner * start % 8 or inner * length % 8 or inner * size % 8:
+        raise Invalid(f"{tensor.name}: {cut!r} begins or ends inside a byte of {tensor.dtype}", code="cut")
+    row, first, count = inner * size // 8, inner * start // 8, inner * length // 8
+    ranges = ((at * row + first, at * row + first + count) for at in range(prod(tensor.shape[:dim])))
+    shape = (*tensor.shape[:dim], length, *tensor.shape[dim + 1 :])
+    return replace(tensor, shape=shape, extents=tuple(_joined(_ranges(tensor.extents, ranges))))
+
+
+def _checked(tensor: Stored, cut: slice | tuple[int, int, int]) -> tuple[int, int, int]:
+    if isinstance(cut, slice):
+        if not tensor.shape or cut.step not in (None, 1):
+            raise Invalid(f"{tensor.name}: {cut!r} is no run of rows of shape {list(tensor.shape)}", code="cut")
+        start, stop, _ = cut.indices(tensor.shape[0])
+        return 0, start, max(stop - start, 0)
+    dim, start, length = cut
+    dim = dim + len(tensor.shape) if dim < 0 else dim
+    if not 0 <= dim < len(tensor.shape) or not 0 <= start <= start + length <= tensor.shape[dim]:
+        raise Invalid(f"{tensor.name}: {cut!r} leaves shape {list(tensor.shape)}", code="cut")
+    return dim, start, length
+
+
+def _ranges(extents: Sequence[Extent], ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+    starts = list(accumulate((extent.length for extent in extents), initial=0))
+    for begin, end in ranges:
+        for at in range(bisect_right(starts, begin) - 1, len(extents)):
+            low, high = max(begin, starts[at]), min(end, starts[at + 1])
+            if low >= high:
+                break
+            yield Extent(extents[at].blob, extents[at].start + low - starts[at], high - low)
+
+
+def _joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    last: Extent | None = None
+    for one in extents:
+        if last is not None and (last.blob, last.start + last.length) == (one.blob, one.start):
+            last = replace(last, length=last.length + one.length)
+            continue
+        if last is not None:
+            yield last
+        last = one
+    if last is not None:
+        yield last
+
+
+def runs(tensors: Sequence[Stored]) -> dict[int, list[Run]]:
+    """What is to be read of each piece, in the order of its bytes"""
+    found: dict[int, list[Run]] = defaultdict(list)
+    for number, tensor in enumerate(tensors):
+        at = 0
+        for extent in tensor.extents:
+            found[extent.blob].append(Run(extent.start, extent.length, number, at))
+            at += extent.length
+    for of_piece in found.values():
+        of_piece.sort(key=lambda run: run.start)
+    return dict(sorted(found.items()))

@@ -1,0 +1,195 @@
+"""Fill: bytes of pieces read straight into memory that exists, by several threads, hashed on the way where asked
+
+Fresh memory costs a page fault for every 4 KiB, which takes longer than the bytes; so nothing is read aside except what
+is hashed and not wanted.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+
+from blake3 import blake3
+
+from artifactstore.core.digest import Digest
+from artifactstore.core.reading import Run
+from artifactstore.ops.transfer.source import Stamp, looking_at
+from artifactstore.ops.transfer.threads import start_pool
+from artifactstore.tensors.pieces import Opened, Piece
+
+# Read at a time: what is hashed is still in the processor's cache.
+_STEP = 4 << 20
+# Bytes between two runs that are read along with them, as one read is cheaper than two.
+_GAP = 64 << 10
+# Memory areas that preadv takes (IOV_MAX).
+_AREAS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece, what is wanted of it, whether it is to be hashed, and its file where it has one"""
+
+    piece: Piece
+    runs: Sequence[Run]
+    check: bool
+    file: Opened | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """reads: calls; nbytes: read, with what was not wanted. checked: a file that was read whole, and its digest"""
+
+    reads: int
+    nbytes: int
+    checked: tuple[Stamp, Digest] | None = None
+
+
+Ready = Callable[[Job], None]
+
+
+def ignore(_job: Job) -> None:
+    """Nobody waits for single tensors"""
+
+
+def fill(jobs: Sequence[Job], views: Mapping[int, memoryview], threads: int, ready: Ready = ignore) -> Iterator[Done]:
+    """Do all of it, in the order of the jobs; views: the memory of each tensor by number
+
+    ready: called by the thread that filled what a job is about. Raise Corrupt naming a piece that is damaged.
+    """
+
+    def work(job: Job) -> Done:
+        done = _fill(job, views)
+        ready(job)
+        return done
+
+    if threads < 2 or len(jobs) < 2:
+        yield from map(work, jobs)
+        return
+    with start_pool(min(threads, len(jobs)), "artstore-load") as pool:
+        try:
+            yield from pool.map(work, jobs)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fill(job: Job, views: Mapping[int, memoryview]) -> Done:
+    if job.file is None:
+        return _aside(job, views)
+    if not job.check:
+        reads = nbytes = 0
+        for group in _groups(job.runs):
+            areas = list(_areas(group, views))
+            reads += _read(job, areas, group[0].start)
+            nbytes += sum(map(len, areas))
+        return Done(reads, nbytes)
+    aside = _overlaps(job.runs)
+    memory = [memoryview(bytearray(job.piece.size))] if aside else list(_whole(job, views))
+    hasher = blake3()
+    reads = 0
+    for start, areas in _steps(memory):
+        reads += _read(job, areas, start)
+        for area in areas:
+            hasher.update(area)
+    if aside:
+        _copy(job.runs, memory[0], views)
+    return Done(reads, job.piece.size, sure(job.file, Digest(hasher.digest())))
+
+
+def sure(file: Opened, found: Digest) -> tuple[Stamp, Digest] | None:
+    """A file whose bytes have this digest, unless it changed meanwhile; raise Corrupt when it should have another"""
+    if found != file.piece.digest:
+        raise file.piece.damaged()
+    return (file.stamp, found) if Stamp.of(os.fstat(file.fd)) == file.stamp else None
+
+
+def _aside(job: Job, views: Mapping[int, memoryview]) -> Done:
+    """Where there is no file: the piece whole, checked, then copied"""
+    memory = memoryview(bytearray(job.piece.size))
+    job.piece.whole(memory)
+    _copy(job.runs, memory, views)
+    return Done(1, job.piece.size)
+
+
+def _copy(runs: Sequence[Run], memory: memoryview, views: Mapping[int, memoryview]) -> None:
+    for run in runs:
+        views[run.tensor][run.at : run.at + run.length] = memory[run.start : run.start + run.length]
+
+
+def _groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """Runs that lie close together"""
+    group: list[Run] = []
+    end = nbytes = 0
+    for run in runs:
+        near = group and 0 <= run.start - end <= _GAP and len(group) * 2 < _AREAS - 2 and nbytes < _STEP
+        if group and not near:
+            yield group
+            group, nbytes = [], 0
+        group.append(run)
+        end, nbytes = run.start + run.length, nbytes + run.length
+    if group:
+        yield group
+
+
+def _areas(runs: Sequence[Run], views: Mapping[int, memoryview]) -> Iterator[memoryview]:
+    """The memory of runs one after the other, and some for what lies between them"""
+    at = runs[0].start
+    for run in runs:
+        if run.start > at:
+            yield memoryview(bytearray(run.start - at))
+        yield views[run.tensor][run.at : run.at + run.length]
+        at = run.start + run.length
+
+
+def _whole(job: Job, views: Mapping[int, memoryview]) -> Iterator[memoryview]:
+    """The memory for all bytes of a piece in order: that of the tensors, and some for the rest"""
+    at = 0
+    for run in job.runs:
+        if run.start > at:
+            yield memoryview(bytearray(run.start - at))
+        yield views[run.tensor][run.at : run.at + run.length]
+        at = run.start + run.length
+    if at < job.piece.size:
+        yield memoryview(bytearray(job.piece.size - at))
+
+
+def _overlaps(runs: Sequence[Run]) -> bool:
+    """Whether two want the same bytes"""
+    return any(one.start + one.length > other.start for one, other in pairwise(runs))
+
+
+def _steps(areas: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
+    """The same areas in portions that are read and hashed at once, with where each begins"""
+    start = 0
+    portion: list[memoryview] = []
+    room = _STEP
+    for area in areas:
+        rest = area
+        while rest:
+            part, rest = rest[:room], rest[room:]
+            portion.append(part)
+            room -= len(part)
+            if not room or len(portion) == _AREAS:
+                yield start, portion
+                start, portion, room = start + sum(map(len, portion)), [], _STEP
+    if portion:
+        yield start, portion
+
+
+def _read(job: Job, areas: Sequence[memoryview], start: int) -> int:
+    """Fill the areas one after the other from `start`; how many calls it took"""
+    assert job.file is not None
+    left, calls = deque(area for area in areas if len(area)), 0
+    while left:
+        with looking_at(Path(job.piece.name)):
+            count = os.preadv(job.file.fd, list(islice(left, _AREAS)), start)
+        calls += 1
+        if not count:
+            raise job.piece.damaged()
+        start += count
+        while left and count >= len(left[0]):
+            count -= len(left.popleft())
+        if count:
+            left[0] = left[0][count:]
+    return calls

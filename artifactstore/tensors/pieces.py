@@ -1,0 +1,149 @@
+"""Pieces: what tensors lie in, a version's blobs or the safetensors files of a plain folder, opened to be read"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifactstore.catalog.base import Place
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Corrupt, Invalid, NotFound
+from artifactstore.core.formats import safetensors
+from artifactstore.core.manifest import BlobInfo, Extent, Manifest
+from artifactstore.core.reading import Stored, choose, stored
+from artifactstore.depot import Depot, folder_of
+from artifactstore.ops.transfer.fetch import damaged, read_blob
+from artifactstore.ops.transfer.source import LocalReading, Stamp, looking_at
+
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes that lie together. digest: what they should be, where anybody knows
+
+    path: a file that has them from its start. whole: fills memory of its size, checked against the digest, where there
+    is no such file. damaged: the error when they are not what they should be.
+    """
+
+    name: str
+    size: int
+    digest: Digest | None
+    path: Path | None
+    whole: Callable[[memoryview], None]
+    damaged: Callable[[], Corrupt]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What can be loaded: tensors by name, the pieces their extents number, and what to call it"""
+
+    name: str
+    tensors: Mapping[str, Stored]
+    pieces: Sequence[Piece]
+
+    def get(self, name: str) -> Stored:
+        """One tensor; raise Invalid when there is none of this name"""
+        return choose(self.tensors, [name])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A piece whose file is open: it stays, also when a collection takes its name away"""
+
+    piece: Piece
+    fd: int
+    stamp: Stamp
+
+
+def of_version(depot: Depot, manifest: Manifest) -> Source:
+    """The tensors of a version, in files where the store is a folder of this machine"""
+    folder = folder_of(depot.blobs)
+    places = depot.catalog.blobs.places([blob.digest for blob in manifest.blobs])
+    pieces = [_blob(depot, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
+    return Source(str(manifest.artifact), stored(manifest), pieces)
+
+
+def _blob(depot: Depot, folder: Path | None, blob: BlobInfo, place: Place | None) -> Piece:
+    path = folder / place.key if folder is not None and place is not None and _is_plain(place) else None
+
+    def whole(into: memoryview) -> None:
+        read_blob(depot, blob, place, into)
+
+    return Piece(str(blob.digest), blob.size, blob.digest, path, whole, lambda: damaged(blob, "corrupt"))
+
+
+def _is_plain(place: Place) -> bool:
+    return place.state != "damaged" and (place.start, place.stored) == (0, place.size)
+
+
+def of_folder(folder: Path) -> Source:
+    """The tensors of a safetensors file, or of all in a folder; nobody vouches for their bytes
+
+    Raise NotFound without any, Invalid for a malformed one or a name that two of them have.
+    """
+    with looking_at(folder):
+        paths = sorted(folder.glob("*.safetensors")) if folder.is_dir() else [folder]
+    if not paths:
+        raise NotFound(f"{folder} has no safetensors files", code="file", path=str(folder))
+    tensors: dict[str, Stored] = {}
+    pieces = []
+    for number, path in enumerate(paths):
+        reading = LocalReading(path)
+        try:
+            info = safetensors.parse(reading, str(path))
+            pieces.append(_file(path, reading.size))
+        finally:
+            reading.abandon()
+        for one in info.tensors:
+            if one.name in tensors:
+                raise Invalid(f"Two files of {folder} have a tensor {one.name!r:.80}", code="names")
+            extents = (Extent(number, one.begin, one.end - one.begin),) if one.begin < one.end else ()
+            tensors[one.name] = Stored(one.name, one.dtype, one.shape, extents)
+    return Source(str(folder), tensors, pieces)
+
+
+def _file(path: Path, size: int) -> Piece:
+    def whole(into: memoryview) -> None:
+        reading = LocalReading(path)
+        reading.fill(0, into)
+        reading.close()
+
+    def changed() -> Corrupt:
+        return Corrupt(f"{path} changed while it was being read", code="corrupt", path=str(path))
+
+    return Piece(str(path), size, None, path, whole, changed)
+
+
+@contextmanager
+def opened(pieces: Mapping[int, Piece]) -> Iterator[dict[int, Opened]]:
+    """Those that are files and still there, by number; raise Corrupt for one of another size
+
+    One that is not there may have moved: `whole` finds out.
+    """
+    found: dict[int, Opened] = {}
+    with ExitStack() as stack:
+        for number, piece in pieces.items():
+            if piece.path is None:
+                continue
+            with suppress(FileNotFoundError), looking_at_others(piece.path):
+                fd = os.open(piece.path, _FLAGS)
+                stack.callback(os.close, fd)
+                stamp = Stamp.of(os.fstat(fd))
+                if stamp.size != piece.size:
+                    raise piece.damaged()
+                found[number] = Opened(piece, fd, stamp)
+        yield found
+
+
+@contextmanager
+def looking_at_others(path: Path) -> Iterator[None]:
+    """As `looking_at`, but let FileNotFoundError through"""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with looking_at(path):
+            raise

@@ -1,0 +1,116 @@
+"""Prefetch: tensors, or the parts of them that a rank needs, read by threads while their taker is busy
+
+The shape is that of safetensors 0.9's `PrefetchLoader`: each tensor is taken once, by name or as it is ready.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from artifactstore.core.errors import Invalid
+from artifactstore.core.reading import Cut, choose, narrow
+from artifactstore.tensors.dtypes import allocate
+from artifactstore.tensors.fill import Job
+from artifactstore.tensors.loader import Loading, pieces_of
+from artifactstore.tensors.pieces import Source
+from artifactstore.tensors.report import LoadReport, Tally
+
+
+class _LeftError(Exception):
+    """Nobody wants the rest"""
+
+
+class Prefetch:
+    """Tensors on their way to the CPU; leaving the block ends what is not done
+
+    Raise Invalid for names that are not there, or parts that leave their tensor.
+    """
+
+    def __init__(
+        self, source: Source, loading: Loading, plan: Mapping[str, Cut] | None = None, threads: int = 8
+    ) -> None:
+        self._source, self._loading = source, replace(loading, threads=threads)
+        self._wanted = [narrow(one, (plan or {}).get(one.name)) for one in choose(source.tensors, plan)]
+        self._tensors = {
+            one.name: allocate(one.dtype, one.shape, one.nbytes, torch.device("cpu")) for one in self._wanted
+        }
+        self._missing = Counter(
+            number for number, one in enumerate(self._wanted) for _ in {e.blob for e in one.extents}
+        )
+        self._changed = threading.Condition()
+        self._ready: deque[str] = deque(one.name for one in self._wanted if not one.extents)
+        self._there = set(self._ready)
+        self._left = False
+        self._error: BaseException | None = None
+        self._report: LoadReport | None = None
+        into = list(self._tensors.values())
+        self._reader = threading.Thread(target=self._read, args=(into,), name="artstore-prefetch", daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left = True
+        self._reader.join()
+
+    def take(self, name: str) -> torch.Tensor:
+        """A tensor, once it is there; raise Invalid for one that was taken or not asked for, Corrupt"""
+        with self._changed:
+            if name not in self._tensors:
+                raise Invalid(f"{name!r:.80} was taken already, or is not in the plan", code="names")
+            self._changed.wait_for(lambda: name in self._there or self._error is not None)
+            if name not in self._there and self._error is not None:
+                raise self._error
+            return self._tensors.pop(name)
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and tensors that nobody has taken, as they are ready; raise Corrupt"""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready or not self._tensors or self._error is not None)
+                if not self._tensors:
+                    return
+                if not self._ready and self._error is not None:
+                    raise self._error
+                name = self._ready.popleft() if self._ready else ""
+                tensor = self._tensors.pop(name, None)
+            if tensor is not None:
+                yield name, tensor
+
+    def report(self) -> LoadReport:
+        """What was done, once all of it is; raise what went wrong"""
+        self._reader.join()
+        if self._error is not None:
+            raise self._error
+        assert self._report is not None
+        return self._report
+
+    def _read(self, into: Sequence[torch.Tensor]) -> None:
+        tally = Tally()
+        try:
+            with pieces_of(self._source, self._wanted, self._loading, tally) as pieces:
+                pieces.fill(self._wanted, into, self._one)
+            self._report = tally.report(self._source.name, self._wanted)
+        except BaseException as e:  # noqa: BLE001  # whoever waits is told
+            with self._changed:
+                self._error = e
+                self._changed.notify_all()
+
+    def _one(self, job: Job) -> None:
+        if self._left:
+            raise _LeftError
+        with self._changed:
+            for number in {run.tensor for run in job.runs}:
+                self._missing[number] -= 1
+                if not self._missing[number]:
+                    self._ready.append(self._wanted[number].name)
+                    self._there.add(self._wanted[number].name)
+            self._changed.notify_all()

@@ -1,0 +1,96 @@
+"""Reading: which bytes make up a tensor, or a part of one"""
+
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artifactstore.core.errors import Invalid
+from artifactstore.core.manifest import Extent
+from artifactstore.core.reading import Stored, choose, narrow, runs
+
+
+def laid(shape, lengths):
+    """An int16 tensor of distinct numbers, in pieces of these lengths: itself, and the array"""
+    array = np.arange(prod(shape), dtype=np.int16).reshape(shape)
+    extents, at = [], 0
+    for number, most in enumerate(lengths):
+        length = min(most, array.nbytes - at)
+        if length:
+            extents.append(Extent(number, 10 * number, length))
+        at += length
+    if at < array.nbytes:
+        extents.append(Extent(len(lengths), 0, array.nbytes - at))
+    return Stored("t", "I16", shape, tuple(extents)), array
+
+
+def gathered(whole, part, array):
+    """The bytes that a part's extents name"""
+    raw, at, pieces = array.tobytes(), 0, {}
+    for extent in whole.extents:
+        pieces[extent.blob] = bytes(extent.start) + raw[at : at + extent.length]
+        at += extent.length
+    return b"".join(pieces[one.blob][one.start : one.start + one.length] for one in part.extents)
+
+
+@st.composite
+def cuts(draw):
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
+    lengths = draw(st.lists(st.integers(0, 40), max_size=5))
+    dim = draw(st.integers(0, len(shape) - 1))
+    start = draw(st.integers(0, shape[dim]))
+    return shape, lengths, dim, start, draw(st.integers(0, shape[dim] - start))
+
+
+@given(cuts())
+def test_a_part_is_what_numpy_says_it_is(case):
+    shape, lengths, dim, start, length = case
+    whole, array = laid(shape, lengths)
+    part = narrow(whole, (dim, start, length))
+    wanted = array.take(range(start, start + length), axis=dim)
+    assert part.shape == wanted.shape
+    assert gathered(whole, part, array) == wanted.tobytes()
+    assert narrow(whole, (dim - len(shape), start, length)) == part
+
+
+@given(st.integers(-7, 7), st.integers(-7, 7))
+def test_a_slice_is_what_python_says_it_is(start, stop):
+    whole, array = laid((5, 3), [7])
+    part = narrow(whole, slice(start, stop))
+    assert gathered(whole, part, array) == array[start:stop].tobytes()
+    assert part.shape == array[start:stop].shape
+
+
+@pytest.mark.parametrize("cut", [(2, 0, 1), (-3, 0, 1), (0, 0, 6), (0, -1, 2), (1, 3, 1), slice(0, 4, 2)], ids=str)
+def test_a_part_that_is_none_is_refused(cut):
+    with pytest.raises(Invalid, match="t: "):
+        narrow(laid((5, 3), [])[0], cut)
+
+
+def test_a_part_begins_at_a_whole_byte():
+    packed = Stored("t", "F4", (4, 6), (Extent(0, 0, 12),))
+    assert narrow(packed, (1, 2, 2)).nbytes == 4
+    with pytest.raises(Invalid, match="inside a byte of F4"):
+        narrow(packed, (1, 1, 2))
+
+
+def test_runs_are_in_the_order_of_each_piece():
+    one = Stored("one", "U8", (30,), (Extent(1, 50, 10), Extent(0, 5, 20)))
+    other = Stored("other", "U8", (4,), (Extent(1, 7, 4),))
+    assert {
+        number: [(run.start, run.length, run.tensor, run.at) for run in some]
+        for number, some in runs([one, other]).items()
+    } == {
+        0: [(5, 20, 0, 10)],
+        1: [(7, 4, 1, 0), (50, 10, 0, 0)],
+    }
+
+
+def test_every_name_that_is_not_there_is_told():
+    tensors = {"a": Stored("a", "U8", (1,), (Extent(3, 0, 1),)), "b": Stored("b", "U8", (1,), (Extent(2, 0, 1),))}
+    assert [one.name for one in choose(tensors, None)] == ["b", "a"]
+    with pytest.raises(Invalid, match="c, d") as failed:
+        choose(tensors, ["a", "c", "d"])
+    assert failed.value.facts["names"] == ["c", "d"]

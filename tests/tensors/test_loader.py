@@ -1,0 +1,326 @@
+"""Tensors of a version come back as they were saved, verified as often as asked, wherever they lie"""
+
+import dataclasses
+import os
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from artifactstore.core.errors import Corrupt, Invalid, NotFound
+from artifactstore.core.settings import Settings
+from artifactstore.store import Store
+from artifactstore.tensors import mapping
+from artifactstore.tensors.dtypes import TORCH
+from artifactstore.tensors.opening import open_plain, open_version
+from tests.tensors.states import is_same, random_tensor
+
+SETTLE = 2.1  # seconds until a file is old enough to be vouched for
+SIZES = {"large": (17 << 20,), "middle": (1500, 1000), "small": (7,), "empty": (0, 3), "scalar": ()}
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    # F4 is tested apart, as safetensors' own writer does not know it everywhere
+    kinds = {name: random_tensor(dtype, (33, 3)) for name, dtype in TORCH.items() if name != "F4"}
+    sizes = {name: random_tensor(torch.float32, shape) for name, shape in SIZES.items()}
+    return kinds | sizes | {f"tiny.{n}": random_tensor(torch.bfloat16, (n,), n) for n in range(1, 200)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tensors):
+    """The tensors in two files"""
+    path = tmp_path_factory.mktemp("model")
+    names = sorted(tensors)
+    for part in range(2):
+        save_file({name: tensors[name] for name in names[part::2]}, path / f"model-{part}.safetensors")
+    return path
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, folder):
+    path = tmp_path_factory.mktemp("filled")
+    with Store.init(str(path / "store"), settings=Settings(attested=str(path / "attested.sqlite"))) as store:
+        store.add([folder], name="m")
+        yield store
+
+
+@pytest.fixture(params=["mapped", "read"])
+def way(request, monkeypatch):
+    if request.param == "read":
+        monkeypatch.setattr(mapping, "supported", lambda: False)
+
+
+def same(one, two):
+    """The same tensors, bit by bit, in any order"""
+    return is_same(dict(sorted(one.items())), dict(sorted(two.items())))
+
+
+def opened(store, verify="once", ref="m"):
+    return open_version(store.depot, store.resolve(ref).id, verify)
+
+
+def blobs(store):
+    return sorted((store.depot.blobs.root / "blobs").rglob("*.*"), key=lambda path: path.stat().st_size)
+
+
+def spoil(path):
+    """Change one bit in place"""
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.fixture
+def spoiled(tmp_path, folder):
+    """A store of its own whose largest blob is damaged, and that blob"""
+    settings = Settings(attested=str(tmp_path / "attested.sqlite"))
+    with Store.init(str(tmp_path / "store"), settings=settings) as store:
+        store.add([folder], name="m")
+        spoil(blobs(store)[-1])
+        yield store, blobs(store)[-1].name.partition(".")[0]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("verify", ["once", "always", "never"])
+def test_every_tensor_comes_back(filled, tensors, verify):
+    assert same(opened(filled, verify).load(), tensors)
+
+
+@pytest.mark.usefixtures("way")
+def test_plain_files_give_what_safetensors_gives(folder):
+    for path in folder.iterdir():
+        assert same(open_plain(path).load(), load_file(path))
+    whole = open_plain(folder)
+    assert same({name: whole.get_tensor(name) for name in whole.keys()}, whole.load())  # noqa: SIM118  # its own
+
+
+def test_memory_that_exists_is_filled(filled, tensors):
+    into = {name: torch.empty_like(tensor) for name, tensor in tensors.items()}
+    addresses = {name: tensor.data_ptr() for name, tensor in into.items()}
+    report = opened(filled, "always").load_into(into)
+    assert same(into, tensors)
+    assert {name: tensor.data_ptr() for name, tensor in into.items()} == addresses
+    assert report.nbytes == sum(tensor.nbytes for tensor in tensors.values())
+    assert set(report.verified) == {"hashed"}
+
+
+@pytest.mark.usefixtures("way")
+def test_tensors_belong_to_the_caller(filled, tensors):
+    first = opened(filled).load(["middle"])["middle"]
+    first.zero_()
+    assert is_same(opened(filled, "always").load(["middle"])["middle"], tensors["middle"])
+
+
+@pytest.mark.usefixtures("way")
+def test_a_file_is_hashed_once_for_the_machine(tmp_path, folder):
+    settings = Settings(attested=str(tmp_path / "attested.sqlite"))
+    with Store.init(str(tmp_path / "store"), settings=settings) as store:
+        store.add([folder], name="m")
+        time.sleep(SETTLE)
+        reports = [opened(store, verify).load().report for verify in ("once", "once", "always", "never")]
+        assert [set(report.verified) for report in reports] == [{"hashed"}, {"attested"}, {"hashed"}, {"none"}]
+        spoil(blobs(store)[-1])
+        with pytest.raises(Corrupt):
+            opened(store).load()
+
+
+def test_what_was_written_a_moment_ago_is_hashed_again(tmp_path, folder):
+    settings = Settings(attested=str(tmp_path / "attested.sqlite"))
+    with Store.init(str(tmp_path / "store"), settings=settings) as store:
+        store.add([folder], name="m")
+        path = blobs(store)[-1]
+        opened(store).load()
+        spoil(path)
+        os.utime(path)
+        with pytest.raises(Corrupt):
+            opened(store).load()
+
+
+def test_without_a_place_to_note_it_everything_is_hashed(filled, tensors):
+    depot = dataclasses.replace(filled.depot, settings=Settings(attested="/dev/null/attested.sqlite"))
+    for _ in range(2):
+        loaded = open_version(depot, filled.resolve("m").id).load()
+        assert set(loaded.report.verified) == {"hashed"}
+    assert same(loaded, tensors)
+
+
+@pytest.mark.usefixtures("way")
+def test_damage_is_told_with_the_name_of_the_blob(spoiled, tensors):
+    store, digest = spoiled
+    with pytest.raises(Corrupt, match="artstore verify") as failed:
+        opened(store).load()
+    assert failed.value.facts["digest"] == digest
+    with pytest.raises(Corrupt):
+        opened(store).load_into({name: torch.empty_like(tensor) for name, tensor in tensors.items()})
+    assert same(opened(store).load(["small", "tiny.3"]), {name: tensors[name] for name in ("small", "tiny.3")})
+
+
+@pytest.mark.usefixtures("way")
+def test_a_blob_that_is_gone_or_cut_short_is_told(tmp_path, folder):
+    with Store.init(str(tmp_path / "store")) as store:
+        store.add([folder], name="m")
+        path = blobs(store)[-1]
+        path.chmod(0o644)
+        os.truncate(path, path.stat().st_size - 1)
+        with pytest.raises(Corrupt):
+            opened(store, "never").load()
+        path.unlink()
+        with pytest.raises(Corrupt, match="missing"):
+            opened(store, "never").load()
+
+
+def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, tensors):
+    with Store.init(s3_url, f"sqlite:///{tmp_path}/catalog.sqlite") as store:
+        store.add([folder], name="m")
+        loaded = opened(store, "never").load()
+        assert set(loaded.report.verified) == {"hashed"}
+        assert same(loaded, tensors)
+
+
+def test_parts_are_what_torch_says_they_are(filled, tensors):
+    handle, whole = opened(filled), tensors["middle"]
+    for cut in (slice(3, 900), slice(None, -1), (0, 1499, 1), (1, 100, 70), (-1, 0, 1000), (0, 5, 0)):
+        wanted = whole[cut] if isinstance(cut, slice) else whole.narrow(*cut)
+        assert is_same(handle.load(plan={"middle": cut})["middle"], wanted.contiguous())
+    part = handle.get_slice("middle")
+    assert (part.get_shape(), part.get_dtype(), part.dtype) == ([1500, 1000], "F32", torch.float32)
+    for index in (slice(5, 9), (slice(5, 9), 3), (slice(None), slice(2, 4)), 7, -1, (7, 3), ...):
+        assert is_same(part[index].contiguous(), whole[index].contiguous())
+
+
+def test_only_the_bytes_of_a_part_are_read(filled):
+    report = opened(filled, "never").load(plan={"large": (0, 1 << 20, 1 << 20), "middle": (1, 0, 1)}).report
+    assert report.nbytes == (4 << 20) + 1500 * 4
+    assert report.read_bytes < 10 << 20
+
+
+class TestInto:
+    @pytest.fixture
+    def linear(self, tmp_path):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 30, bias=False))
+        model[1].weight = torch.nn.Parameter(model[0].weight.detach().t())  # not contiguous
+        save_file(
+            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "m.safetensors"
+        )
+        return model, open_plain(tmp_path)
+
+    def test_a_module_is_filled_in_place(self, linear):
+        model, handle = linear
+        wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        parameters = dict(model.named_parameters())
+        (
+            torch.nn.init.zeros_(model[0].bias),
+            torch.nn.init.zeros_(model[1].weight),
+            torch.nn.init.zeros_(model[0].weight),
+        )
+        handle.load_into(model)
+        assert same(model.state_dict(), wanted)
+        assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
+
+    def test_a_module_without_memory_gets_some(self, linear):
+        model, handle = linear
+        with torch.device("meta"):
+            bare = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 30, bias=False))
+        report = handle.load_into(bare)
+        assert same(bare.state_dict(), {name: t.contiguous() for name, t in model.state_dict().items()})
+        assert report.tensors == 3
+
+    def test_tied_weights_are_stored_once(self, tmp_path):
+        model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(5, 4), "head": torch.nn.Linear(4, 5, bias=False)})
+        model["head"].weight = model["embed"].weight
+        save_file({"embed.weight": torch.ones(5, 4)}, tmp_path / "m.safetensors")
+        open_plain(tmp_path).load_into(model)
+        assert torch.equal(model["head"].weight, torch.ones(5, 4))
+
+    def test_names_may_differ(self, linear):
+        model, handle = linear
+        into = {f"m.{name}": torch.empty(tensor.shape) for name, tensor in model.state_dict().items()}
+        handle.load_into(into, names={name: name.removeprefix("m.") for name in into})
+        assert torch.equal(into["m.0.bias"], model[0].bias)
+
+    def test_all_that_does_not_fit_is_told_at_once_and_nothing_is_filled(self, linear):
+        _, handle = linear
+        into = {"0.weight": torch.zeros(3, 3), "0.bias": torch.zeros(20, dtype=torch.float16), "more": torch.zeros(1)}
+        with pytest.raises(Invalid) as failed:
+            handle.load_into(into)
+        assert failed.value.facts["faults"] == [
+            "0.weight has shape [3, 3], stored is [20, 30]",
+            "0.bias is float16, stored is F32",
+            "more is missing in the store",
+            "1.weight of the store is unexpected",
+        ]
+        assert not any(tensor.any() for tensor in into.values())
+
+    def test_what_is_missing_is_left_when_that_is_right(self, linear):
+        _, handle = linear
+        into = {"0.bias": torch.zeros(20), "more": torch.zeros(1)}
+        assert handle.load_into(into, strict=False).tensors == 1
+        assert into["0.bias"].any()
+        assert not into["more"].any()
+
+    def test_only_tensors_can_be_filled(self, linear):
+        with pytest.raises(Invalid, match="not a list"):
+            linear[1].load_into([1])
+
+
+def test_names_that_are_not_there_are_told(filled, tmp_path):
+    with pytest.raises(Invalid, match="none, nothing"):
+        opened(filled).load(["none", "small", "nothing"])
+    with pytest.raises(Invalid, match="verify is one of"):
+        opened(filled, "sometimes")
+    with pytest.raises(NotFound, match="no safetensors"):
+        open_plain(tmp_path)
+
+
+class TestPrefetch:
+    def test_tensors_are_taken_by_name_and_as_they_come(self, filled, tensors):
+        with opened(filled).prefetch() as coming:
+            first = {name: coming.take(name) for name in ("scalar", "large", "empty")}
+            rest = dict(coming)
+            assert same(first | rest, tensors)
+            assert coming.report().nbytes == sum(tensor.nbytes for tensor in tensors.values())
+        assert same(dict(opened(filled).stream()), tensors)
+        assert same(dict(opened(filled).stream(["small"])), {"small": tensors["small"]})
+
+    def test_each_is_taken_once(self, filled):
+        with opened(filled).prefetch({"small": None}) as coming:
+            coming.take("small")
+            for name in ("small", "large"):
+                with pytest.raises(Invalid, match="taken already"):
+                    coming.take(name)
+            assert list(coming) == []
+
+    def test_a_rank_gets_its_part(self, filled, tensors):
+        plan = {"middle": (1, 250, 250), "large": slice(0, 100), "small": None}
+        with opened(filled).prefetch(plan, threads=2) as coming:
+            found = dict(coming)
+        wanted = {"middle": tensors["middle"][:, 250:500], "large": tensors["large"][:100], "small": tensors["small"]}
+        assert same(found, {name: part.contiguous() for name, part in wanted.items()})
+
+    def test_whoever_waits_is_told_of_damage(self, spoiled):
+        store, digest = spoiled
+        with opened(store).prefetch() as coming:
+            with pytest.raises(Corrupt) as failed:
+                coming.take("large")
+            assert failed.value.facts["digest"] == digest
+            with pytest.raises(Corrupt):
+                dict(coming)
+            with pytest.raises(Corrupt):
+                coming.report()
+
+    def test_what_nobody_takes_any_more_is_not_read(self, filled):
+        before = threading.active_count()
+        with opened(filled, "always").prefetch(threads=1):
+            pass
+        assert threading.active_count() == before
+
+    def test_a_plan_is_checked_before_anything_is_read(self, filled):
+        with pytest.raises(Invalid, match="no tensors named none"):
+            opened(filled).prefetch({"none": None})
