@@ -22,11 +22,11 @@ def run(folder: Path, rounds: int) -> dict[str, object]:
     from benchmarks import measure
 
     found: dict[str, object] = {}
-    for name, make in (("2 GB", _large), ("20,000 of 64 KiB", _small)):
-        place = folder / name.replace(" ", "")
+    for name, make in SETS.items():
+        place = folder / name.replace(" ", "-")
         make(place / "model")
         _prepare(place)
-        for warmth in ("warm", "cold"):
+        for warmth in WARMTHS:
             contenders = {
                 what: lambda what=what, p=place, w=warmth: _child(what, p, w) for what in CONTENDERS if _has(what)
             }
@@ -40,8 +40,9 @@ def run(folder: Path, rounds: int) -> dict[str, object]:
 def _child(what: str, place: Path, warmth: str):
     from benchmarks import measure
 
-    for path in place.rglob("*"):
-        if path.is_file() and path.suffix not in {".sqlite", ".sqlite-wal", ".sqlite-shm"}:
+    at = place / READ.get(what.partition(" ")[0], "model")
+    for path in at.rglob("*") if at.is_dir() else [at]:
+        if path.is_file():
             _warm(path) if warmth == "warm" else _cool(path)
     return measure.inside("loading", what, place)
 
@@ -224,8 +225,13 @@ def _tensorizer(place: Path, *, verify: bool) -> float:
     return time.perf_counter() - began
 
 
+SETS = {"300 tensors in 4 files": _large, "20,000 tensors in one file": _small}
+WARMTHS = ("warm", "cold")
+# what a contender reads, by its first word; the others read the safetensors files
+READ = {"store": "store/blobs", "DCP": "dcp", "torch.load": "model.pt", "tensorizer": "model.tensors"}
+RAW = "raw read, one thread"
 CONTENDERS: dict[str, Callable[[Path], float]] = {
-    "raw read, one thread": _raw,
+    RAW: _raw,
     "store into, attested": lambda place: _store(place, "once", "into"),
     "store into, verified": lambda place: _store(place, "always", "into"),
     "store into, never": lambda place: _store(place, "never", "into"),

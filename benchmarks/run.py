@@ -13,10 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest, lineage, retention  # noqa: E402  # the folder is no installed package
+from benchmarks import command, ingest, lineage, loading, retention  # noqa: E402  # the folder is no installed package
 
 MIB = 1 << 20
-PARTS = {"ingest": ingest.run, "command": command.run, "retention": retention.run, "lineage": lineage.run}
+PARTS = {
+    "ingest": ingest.run,
+    "loading": loading.run,
+    "command": command.run,
+    "retention": retention.run,
+    "lineage": lineage.run,
+}
 
 
 def main() -> None:
@@ -68,7 +74,13 @@ def _page(results: dict) -> str:
         "Measured: " + ", ".join(f"{part} {results[part]['date']}" for part in PARTS if part in results) + ".",
         "",
     ]
-    sections = {"ingest": _ingest, "command": _command, "retention": _retention, "lineage": _lineage}
+    sections = {
+        "ingest": _ingest,
+        "loading": _loading,
+        "command": _command,
+        "retention": _retention,
+        "lineage": _lineage,
+    }
     for part, section in sections.items():
         # one that was never measured has no figures yet
         lines += section(results[part]) if part in results else []
@@ -107,6 +119,32 @@ def _ingest(found: dict) -> list[str]:
             lines.append(f"| {ours} | {theirs} | {samples[ours]['seconds'] / samples[theirs]['seconds']:.2f} | {aim} |")
     stored = ", ".join(f"{name} {nbytes / 1e9:.2f} GB" for name, nbytes in found["stored"].items())
     return [*lines, "", f"Both models ({2 * found['bytes'] / 1e9:.2f} GB) take: {stored}.", ""]
+
+
+def _loading(found: dict) -> list[str]:
+    lines = [
+        "## Tensors into memory of the CPU",
+        "",
+        "`into` fills memory that exists and was touched; `fresh` makes tensors and reads all of them; `lazy` may",
+        "leave them on the disk. `times` are of one thread that reads the files into memory that exists, in the same",
+        "run. `cold`: the guest's page cache was dropped, the host's was not.",
+        "",
+    ]
+    for name in loading.SETS:
+        warm, cold = (found[f"{name}, {warmth}"] for warmth in loading.WARMTHS)
+        lines += [
+            f"{found[f'{name}, bytes'] / 1e9:.2f} GB, {name}:",
+            "",
+            "| what | warm, seconds | times | cold, seconds | times | peak RSS, MiB |",
+            "|---|---|---|---|---|---|",
+        ]
+        for what, sample in warm.items():
+            seconds, later = sample["seconds"], cold[what]["seconds"]
+            times = [each / of[loading.RAW]["seconds"] for each, of in ((seconds, warm), (later, cold))]
+            rss = max(sample["peak_rss"], cold[what]["peak_rss"]) / MIB
+            lines.append(f"| {what} | {seconds:.3f} | {times[0]:.2f} | {later:.3f} | {times[1]:.2f} | {rss:.0f} |")
+        lines.append("")
+    return lines
 
 
 def _command(found: dict) -> list[str]:
