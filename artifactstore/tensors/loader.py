@@ -74,10 +74,15 @@ def load(
 
 def read_into(source: Source, targets: Mapping[str, torch.Tensor], loading: Loading) -> LoadReport:
     """Fill contiguous CPU tensors of the stored dtype and shape, by name"""
-    tally = Tally()
     wanted = choose(source.tensors, targets)
+    return read_parts(source, wanted, [targets[one.name] for one in wanted], loading)
+
+
+def read_parts(source: Source, wanted: Sequence[Stored], into: Sequence[torch.Tensor], loading: Loading) -> LoadReport:
+    """Fill contiguous CPU tensors, each with the tensor or part of one that stands at its place"""
+    tally = Tally()
     with pieces_of(source, wanted, loading, tally) as pieces:
-        pieces.fill(wanted, [targets[one.name] for one in wanted])
+        pieces.fill(wanted, into)
     return tally.report(source.name, wanted)
 
 

@@ -55,7 +55,7 @@ class Targets:
     def split(self, stored: Mapping[str, Stored]) -> tuple[dict[str, torch.Tensor], list[str]]:
         """Those whose memory can take the stored bytes as they are, and the names of the others"""
         known = {name: tensor for name, tensor in self.tensors.items() if name in stored}
-        direct = {name: tensor for name, tensor in known.items() if _is_plain(tensor)}
+        direct = {name: tensor for name, tensor in known.items() if is_plain(tensor)}
         return direct, [name for name in known if name not in direct]
 
     def copy(self, loaded: Mapping[str, torch.Tensor]) -> None:
@@ -80,7 +80,8 @@ def _memory(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.device, tensor.data_ptr(), tensor.shape
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether its memory is on the CPU and is its content, in order"""
     cpu = tensor.device.type == "cpu" and tensor.layout == torch.strided
     return cpu and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
 

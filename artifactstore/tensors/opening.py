@@ -10,12 +10,17 @@ from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.tensors.handle import Handle
 from artifactstore.tensors.loader import Loading, Verify
-from artifactstore.tensors.pieces import of_folder, of_version
+from artifactstore.tensors.pieces import Source, of_folder, of_version
 
 
 def open_version(depot: Depot, version: Digest, verify: Verify = "once") -> Handle:
     """The tensors of a version, to be verified once for each machine, always or never"""
-    return Handle(of_version(depot, load_manifest(depot, version)), _loading(depot.settings, verify))
+    return Handle(source_of(depot, version), loading_of(depot.settings, verify))
+
+
+def source_of(depot: Depot, version: Digest) -> Source:
+    """What a version has to load"""
+    return of_version(depot, load_manifest(depot, version))
 
 
 def open_plain(path: str | PathLike[str]) -> Handle:
@@ -23,8 +28,9 @@ def open_plain(path: str | PathLike[str]) -> Handle:
 
     Raise NotFound, Invalid for a malformed file or a name that two files have.
     """
-    return Handle(of_folder(Path(path)), _loading(Settings(), "never"))
+    return Handle(of_folder(Path(path)), loading_of(Settings(), "never"))
 
 
-def _loading(settings: Settings, verify: Verify) -> Loading:
+def loading_of(settings: Settings, verify: Verify) -> Loading:
+    """How, by the settings of a store"""
     return Loading(verify, Attestations(Path(settings.attested).expanduser()), settings.readers)
