@@ -84,6 +84,8 @@ class World:
         self.moment = _BEGINNING
         self.backups: list[Backup] = []
         self.depots: list[Depot] = []
+        # the last one that was closed
+        self.closed: list[Depot] = []
         self.deeds: list[Deed] = []
         self.renewed = 0
         self.copies = itertools.count()
@@ -124,6 +126,7 @@ class World:
     def close(self, depot: Depot) -> None:
         depot.close()
         self.depots.remove(depot)
+        self.closed = [depot]
 
     def reopen(self) -> None:
         old, self.depot = self.depot, self.another()
@@ -210,6 +213,9 @@ class World:
             yield
         finally:
             self.deeds.remove(deed)
+            # it may have gone on with a depot that was closed under it, and so opened it again
+            for depot in self.closed:
+                depot.close()
 
     def _reached(self, deed: Deed, step: str) -> None:
         if step == _EXPORTED:
