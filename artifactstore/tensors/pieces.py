@@ -14,9 +14,7 @@ from artifactstore.core.manifest import BlobInfo, Extent, Manifest
 from artifactstore.core.reading import Stored, choose, stored
 from artifactstore.depot import Depot, folder_of
 from artifactstore.ops.transfer.fetch import damaged, read_blob
-from artifactstore.ops.transfer.source import LocalReading, Stamp, looking_at
-
-_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+from artifactstore.ops.transfer.source import FLAGS, LocalReading, Stamp, looking_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +125,11 @@ def opened(pieces: Mapping[int, Piece]) -> Iterator[dict[int, Opened]]:
         for number, piece in pieces.items():
             if piece.path is None:
                 continue
-            with suppress(FileNotFoundError), looking_at_others(piece.path):
-                fd = os.open(piece.path, _FLAGS)
+            with suppress(NotFound), looking_at(piece.path):
+                fd = os.open(piece.path, FLAGS)
                 stack.callback(os.close, fd)
                 stamp = Stamp.of(os.fstat(fd))
                 if stamp.size != piece.size:
                     raise piece.damaged()
                 found[number] = Opened(piece, fd, stamp)
         yield found
-
-
-@contextmanager
-def looking_at_others(path: Path) -> Iterator[None]:
-    """As `looking_at`, but let FileNotFoundError through"""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError:
-        with looking_at(path):
-            raise

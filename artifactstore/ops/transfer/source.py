@@ -13,7 +13,7 @@ from artifactstore.core.errors import Denied, Invalid, NotFound, StoreError, Una
 from artifactstore.core.formats.base import FileInfo
 from artifactstore.core.names import SafePath
 
-_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class Source(Protocol):
@@ -70,7 +70,7 @@ class LocalReading:
     def __init__(self, local: Path, expected: Stamp | None = None) -> None:
         self._local = local
         with looking_at(local):
-            self._fd = os.open(local, _FLAGS)
+            self._fd = os.open(local, FLAGS)
         status = self._status()
         self.stamp = Stamp.of(status)
         if not stat.S_ISREG(status.st_mode):
