@@ -242,6 +242,9 @@ def init(
         info = StoreInfo(secrets.token_hex(16), secrets.token_hex(16))
         _write_info(blobs, info)
     rows = create_catalog(catalog_url, store_id=info.store_id, catalog_id=info.catalog_id, settings=settings)
+    if read_info(blobs) != info:
+        # where a name cannot be claimed, another may have written it since: the store is its who has the catalog
+        blobs.replace(SETTINGS_KEY, info.to_bytes())
     return Depot(blobs, rows, info, settings, monitor, clock)
 
 
@@ -260,7 +263,11 @@ def _begun(blobs: BlobStore, catalog_url: str, settings: Settings) -> StoreInfo 
                 code="catalog-missing",
             ) from e
         return info
-    raise Exists(f"There is a store at {blobs.url} already", code="store", url=blobs.url, store=info.store_id)
+    raise _there_is_one(blobs, store=info.store_id)
+
+
+def _there_is_one(blobs: BlobStore, **facts: str) -> Exists:
+    return Exists(f"There is a store at {blobs.url} already", code="store", url=blobs.url, **facts)
 
 
 def _write_info(blobs: BlobStore, info: StoreInfo) -> None:
@@ -268,6 +275,8 @@ def _write_info(blobs: BlobStore, info: StoreInfo) -> None:
     try:
         batch.write(SETTINGS_KEY, info.to_bytes())
         batch.publish()
+    except Exists as e:
+        raise _there_is_one(blobs) from e
     finally:
         batch.discard()
 

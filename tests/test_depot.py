@@ -1,12 +1,18 @@
 """Opening stores: made once, finished when interrupted, refused when something is not as it should be"""
 
+import errno
+import secrets
 import shutil
 
 import pytest
 
+import artifactstore.depot as depots
+from artifactstore.blobs import disk, local
 from artifactstore.blobs.layout import SETTINGS_KEY
+from artifactstore.blobs.open import open_blobs
 from artifactstore.core.errors import Conflict, Denied, Exists, Invalid, NoStore, NotFound
 from artifactstore.core.events import Step, Warn
+from artifactstore.core.settings import Settings
 from artifactstore.depot import StoreInfo, home, init, open_depot, read_info
 from artifactstore.ops.annotate import set_metrics
 from artifactstore.store import Store
@@ -31,6 +37,47 @@ def test_a_store_is_made_once(folder):
         init(str(folder))
     with open_depot(str(folder)) as depot:
         assert depot.catalog.store_id == depot.info.store_id
+
+
+def test_of_two_that_make_it_at_once_the_first_has_it(folder, monkeypatch):
+    made = []
+
+    def make_before(path, key):
+        monkeypatch.undo()
+        made.append(init(str(folder)))
+
+    monkeypatch.setattr(local, "refuse_existing", make_before)
+    with pytest.raises(Exists, match="There is a store"):
+        init(str(folder))
+    made[0].close()
+    with open_depot(str(folder)) as depot:
+        assert depot.info == made[0].info
+
+
+def test_a_disk_without_links_can_hold_a_store(folder, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(disk.os, "link", refuse)
+    init(str(folder)).close()
+    with pytest.raises(Exists):
+        init(str(folder))
+    assert list((folder / "tmp").iterdir()) == []
+
+
+def test_where_names_cannot_be_claimed_the_one_with_the_catalog_has_the_store(tmp_path, monkeypatch):
+    url, create = f"memory://{secrets.token_hex(4)}", depots.create_catalog
+
+    def write_between(*args, **ids):
+        catalog = create(*args, **ids)
+        open_blobs(url, Settings()).replace(SETTINGS_KEY, StoreInfo("5" * 32, "c" * 32).to_bytes())
+        return catalog
+
+    monkeypatch.setattr(depots, "create_catalog", write_between)
+    catalog = f"sqlite:///{tmp_path}/catalog.sqlite"
+    with init(url, catalog) as depot:
+        assert read_info(depot.blobs) == depot.info
+    open_depot(url, catalog).close()
 
 
 def test_nothing_there(folder):

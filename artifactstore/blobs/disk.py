@@ -22,6 +22,7 @@ _HANDLES = {errno.EMFILE, errno.ENFILE}
 _SPECIAL = {errno.ELOOP, errno.ENXIO, errno.EISDIR}
 # Some file systems (FUSE, CIFS) cannot sync a folder at all, which is no sign of lost bytes.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 def translate(error: OSError, action: str, root: Path, **facts: str) -> StoreError:
@@ -119,6 +120,24 @@ def refuse_existing(path: Path, key: str) -> None:
     """Raise Exists when something lies at `path`"""
     if os.path.lexists(path):
         raise already_there(key)
+
+
+def claim(source: Path, target: Path, key: str) -> None:
+    """Give a file the name `target`, as the first and only one; raise Exists when another was first
+
+    Where the file system has no links, two that do it at the same moment may both believe to be the first.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError as e:
+        raise already_there(key) from e
+    except OSError as e:
+        if e.errno not in _NO_LINKS:
+            raise
+        refuse_existing(target, key)
+        source.rename(target)
+    else:
+        source.unlink()
 
 
 def already_there(key: str) -> Exists:

@@ -1,6 +1,6 @@
 """Rows of physical objects, blobs and manifests alike: found, adopted, or set to what a lease wrote"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,9 +57,7 @@ def settle(connection: Connection, table: Table, written: Sequence[Written], suf
     gone = sorted((each for each in written if _state(before, each) in GONE), key=_digest)
     for each in (*absent, *gone):
         _check_ours(each, suffix)
-    condemned = [before[each.grant.digest].id for each in written if _state(before, each) == "condemned"]
-    for chunk in chunks(condemned):
-        connection.execute(sa.update(table).where(table.c.id.in_(chunk)).values(state="live", condemned_at=None))
+    revive(connection, table, [before[one.grant.digest] for one in written if one.grant.digest in before])
     insert_new(connection, table, [{"digest": each.grant.digest, **_values(each)} for each in absent])
     if gone:
         # executemany takes no IN
@@ -70,6 +68,12 @@ def settle(connection: Connection, table: Table, written: Sequence[Written], suf
     mine = {each.grant.digest for each in (*absent, *gone)}
     rows = before | find(connection, table, list(mine))
     return [_settled(rows[each.grant.digest], each.grant, written=each.grant.digest in mine) for each in written]
+
+
+def revive(connection: Connection, table: Table, rows: Iterable[Row[Any]]) -> None:
+    """Set live which of these rows are condemned"""
+    for chunk in chunks([row.id for row in rows if row.state == "condemned"]):
+        connection.execute(sa.update(table).where(table.c.id.in_(chunk)).values(state="live", condemned_at=None))
 
 
 def _settled(row: Row[Any], grant: Grant, *, written: bool) -> Settled:

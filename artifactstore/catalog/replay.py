@@ -15,7 +15,7 @@ from artifactstore.catalog.journal import Action, lock_head
 from artifactstore.catalog.leases import end_all
 from artifactstore.catalog.links import apply_link, insert_links
 from artifactstore.catalog.notes import write_metrics
-from artifactstore.catalog.objects import PRESENT, place_query, to_place
+from artifactstore.catalog.objects import PRESENT, place_query, revive, to_place
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
     alias,
@@ -394,9 +394,7 @@ def _find(connection: Connection, table: Table, digests: Sequence[Digest]) -> di
 def _revive(connection: Connection, table: Table, digests: Sequence[Digest]) -> list[int]:
     """Set live what is condemned; the rows of all that are here"""
     present = [row for row in _find(connection, table, digests).values() if row.state in PRESENT]
-    for chunk in chunks([row.id for row in present if row.state == "condemned"]):
-        change = sa.update(table).where(table.c.id.in_(chunk))
-        connection.execute(change.values(state="live", condemned_at=None))
+    revive(connection, table, present)
     return [row.id for row in present]
 
 

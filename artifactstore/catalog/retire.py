@@ -10,7 +10,7 @@ from artifactstore.catalog.base import Restored, Retired, Survey
 from artifactstore.catalog.batches import chunks, select_in
 from artifactstore.catalog.journal import Action, record
 from artifactstore.catalog.links import check_needs
-from artifactstore.catalog.objects import PRESENT
+from artifactstore.catalog.objects import PRESENT, revive
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
     alias,
@@ -238,8 +238,5 @@ def _revive(connection: Connection, table: sa.Table, digests: Sequence[Digest]) 
             code="gone",
             gone=[str(one) for one in gone],
         )
-    condemned = [row.id for row in found.values() if row.state == "condemned"]
-    for chunk in chunks(condemned):
-        change = sa.update(table).where(table.c.id.in_(chunk))
-        connection.execute(change.values(state="live", condemned_at=None))
+    revive(connection, table, found.values())
     return {one: row.id for one, row in found.items()}

@@ -84,6 +84,11 @@ class TestS3(StoreContract):
     def tamper(self, place):
         return lambda key, data: place._inner._fs.pipe_file(f"{place._inner._root}/{key}", data)
 
+    def test_readers_see_one_or_the_other_while_it_is_replaced(self, place, request):
+        if "rclone" in request.node.callspec.id:
+            pytest.skip("rclone removes an object before it writes another in its place, S3 does not")
+        super().test_readers_see_one_or_the_other_while_it_is_replaced(place)
+
 
 class TestRetrying(StoreContract):
     @pytest.fixture

@@ -105,8 +105,8 @@ MUTANTS = (
     Mutant(
         "adopted-stays-condemned",
         "artifactstore/catalog/objects.py",
-        'condemned = [before[each.grant.digest].id for each in written if _state(before, each) == "condemned"]',
-        "condemned = []",
+        "    revive(connection, table, [before[one.grant.digest] for one in written if one.grant.digest in before])\n",
+        "",
         "tests/catalog/test_contract.py::TestCommits::test_a_condemned_blob_is_adopted_and_lives",
     ),
     Mutant(
