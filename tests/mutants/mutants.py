@@ -148,8 +148,8 @@ MUTANTS = (
     Mutant(
         "undo-leaves-condemned",
         _RETIRE,
-        'condemned = [row.id for row in found.values() if row.state == "condemned"]',
-        "condemned: list[int] = []",
+        "    revive(connection, table, found.values())\n",
+        "",
         "tests/catalog/test_retire.py::test_undo_brings_back_what_its_record_retired",
     ),
     Mutant(
