@@ -1,6 +1,6 @@
 """Loading: tensors of a 2 GB model in four files into memory of the CPU, and of 20,000 small ones
 
-As a child, `loading.py CONTENDER FOLDER [STORE]` loads once and prints its seconds. What is `into` fills memory that
+As a child, `loading.py CONTENDER FOLDER` loads once and prints its seconds. What is `into` fills memory that
 exists and was touched; `fresh` makes tensors and reads every byte of them; `lazy` returns tensors that may still be
 on the disk. Before each child the files are in the page cache (`warm`) or not (`cold`).
 """
@@ -114,27 +114,20 @@ def _prepare(place: Path) -> None:
 
 
 def _has(what: str) -> bool:
-    module = {"tensorizer": "tensorizer", "runai": "runai_model_streamer", "fastsafetensors": "fastsafetensors"}
-    first = what.partition(" ")[0]
-    return first not in module or importlib.util.find_spec(module[first]) is not None
+    return not what.startswith("tensorizer") or importlib.util.find_spec("tensorizer") is not None
 
 
-def _names(place: Path) -> dict[str, tuple[tuple[int, ...], object]]:
+def _targets(place: Path) -> dict[str, object]:
+    """Memory for all tensors, touched"""
+    import torch
     from safetensors import safe_open
 
     found = {}
     for path in sorted((place / "model").iterdir()):
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118  # its own
-                part = file.get_slice(name)
-                found[name] = (tuple(part.get_shape()), path)
+                found[name] = torch.zeros(file.get_slice(name).get_shape(), dtype=torch.bfloat16)
     return found
-
-
-def _targets(place: Path) -> dict[str, object]:
-    import torch
-
-    return {name: torch.zeros(shape, dtype=torch.bfloat16) for name, (shape, _) in _names(place).items()}
 
 
 def _touch(tensors: dict) -> None:

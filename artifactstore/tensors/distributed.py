@@ -103,8 +103,11 @@ class StoreReader(StorageReader):
         if item.type != LoadItemType.TENSOR:
             raise Invalid(f"{name} is asked for as bytes; versions hold tensors", code="names")
         part = self._source.get(name)
+        shape = counted(part.dtype, part.shape)
         for dim, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
-            if (start, length) != (0, part.shape[dim]):
+            if (start, length) != (0, shape[dim]):
+                if shape != part.shape:
+                    raise Invalid(f"{name} packs two values of {part.dtype} in a byte; read it whole", code="packed")
                 part = narrow(part, (dim, start, length))
         return part
 
@@ -116,4 +119,5 @@ def _described(one: Stored) -> TensorStorageMetadata:
 
 
 def _takes(target: torch.Tensor, part: Stored) -> bool:
-    return is_plain(target) and (target.dtype, tuple(target.shape)) == (TORCH[part.dtype], part.shape)
+    wanted = TORCH[part.dtype], counted(part.dtype, part.shape)
+    return is_plain(target) and (target.dtype, tuple(target.shape)) == wanted

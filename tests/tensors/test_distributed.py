@@ -5,9 +5,12 @@ import torch
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch.distributed.checkpoint import CheckpointException
+from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from artifactstore import Settings, Store
-from artifactstore.core.errors import NotFound
+from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.formats.safetensors import write_header
 from artifactstore.tensors.distributed import StoreReader
 from tests.tensors.states import is_same, random_tensor
 
@@ -60,3 +63,15 @@ def test_what_is_not_there_is_told(store):
         dcp.load({"none": torch.zeros(1)}, storage_reader=StoreReader(store, "m"))
     with pytest.raises(CheckpointException, match="step"):
         dcp.load({"step": 3}, storage_reader=StoreReader(store, "m"))
+
+
+def test_two_values_in_a_byte_are_read_whole(tmp_path, store):
+    data = bytes(range(64))
+    (tmp_path / "packed.safetensors").write_bytes(write_header([("w", "F4", (8, 16), 64)], None) + data)
+    store.add([tmp_path / "packed.safetensors"], name="packed")
+    reader, found = StoreReader(store, "packed"), torch.zeros(8, 8, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    dcp.load({"w": found}, storage_reader=reader)
+    assert bytes(found.view(torch.uint8).flatten().tolist()) == data
+    item = ReadItem(LoadItemType.TENSOR, MetadataIndex("w"), torch.Size([0]), MetadataIndex("w"), [0, 0], [4, 8])
+    with pytest.raises(Invalid, match="read it whole"):
+        reader._part(item)
