@@ -4,7 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from artifactstore.checkpoints import CheckpointContext, CheckpointManager, SavedCheckpoint
+    from artifactstore.background import Ticket
+    from artifactstore.checkpoints import CheckpointManager
+    from artifactstore.context import CheckpointContext, SavedCheckpoint
     from artifactstore.core.calendar import Daily, Monthly, Weekly
     from artifactstore.core.errors import (
         Conflict,
@@ -38,6 +40,7 @@ __all__ = [
     "Settings",
     "Store",
     "StoreError",
+    "Ticket",
     "Unavailable",
     "Weekly",
     "Within",
@@ -48,11 +51,12 @@ _POLICIES = ("Aliased", "Best", "EverySteps", "Latest", "Phase", "Within")
 _HOMES = {
     **dict.fromkeys(_POLICIES, "core.policy"),
     **dict.fromkeys(("Daily", "Monthly", "Weekly"), "core.calendar"),
-    "CheckpointContext": "checkpoints",
+    "CheckpointContext": "context",
     "CheckpointManager": "checkpoints",
-    "SavedCheckpoint": "checkpoints",
+    "SavedCheckpoint": "context",
     "Settings": "core.settings",
     "Store": "store",
+    "Ticket": "background",
 }
 
 

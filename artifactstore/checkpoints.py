@@ -5,28 +5,39 @@ saved = manager.save_checkpoint({"request_id": "step-100", "step": 100, "state":
 context = manager.restore_checkpoint("step-100", into={"model": model})
 """
 
-import operator
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, overload
 
 from artifactstore import depot as depots
 from artifactstore import gc
+from artifactstore.background import Background, Job, ProcessWriter, Target, ThreadWriter, Ticket, Writer, save
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import Best, VersionInfo
-from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Denied, Exists, Invalid, NotFound, Unavailable
+from artifactstore.context import (
+    CheckpointContext,
+    SavedCheckpoint,
+    base_of,
+    fields_of,
+    label_of,
+    labels_of,
+    note_saved,
+    number_of,
+    parents_of,
+    plain_parent,
+)
+from artifactstore.core.errors import Denied, Exists, Invalid, NotFound, StoreError, Unavailable
 from artifactstore.core.events import Event, Monitor, Step, Warn, silent
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference, check_label
-from artifactstore.core.numbers import check_integer
 from artifactstore.core.policy import Policy
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Clock, Depot, wall_clock
@@ -37,11 +48,21 @@ from artifactstore.ops.transfer.fetch import load_manifest, note_load
 from artifactstore.session import Tags
 
 _CONFIG = ("storage_path", "catalog", "run", "name", "best")
-_KNOWN = ("request_id", "phase", "step", "epoch", "metrics", "parent", "state", "run", "name", "license")
 _DEFAULT_RUN = "checkpoints"
 _TRIES = 10
 _LATEST = AliasName("latest")
-_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A checkpoint before its bytes. base: what it goes on from"""
+
+    artifact: ArtifactName
+    tree: Any
+    labels: ingest.Labels
+    links: tuple[Link, ...]
+    tags: Tags
+    base: VersionInfo | None
 
 
 class OpenStore(Protocol):
@@ -50,88 +71,6 @@ class OpenStore(Protocol):
     @property
     def depot(self) -> Depot:
         """Its parts"""
-
-
-@dataclass(frozen=True, slots=True)
-class SavedCheckpoint:
-    """What a save made. nbytes: size of the checkpoint; new_bytes: what of it had to be written"""
-
-    id: str
-    ref: str
-    number: int
-    request_id: str
-    nbytes: int
-    new_bytes: int
-    aliases: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return self.id
-
-
-class CheckpointContext(MutableMapping[str, Any]):
-    """The fields of a restored checkpoint, as mapping and as attributes; `version` is what the catalog knows of it
-
-    A field whose name is taken by a method or by `version` is reached as mapping only.
-    """
-
-    __slots__ = ("_fields", "_inherited", "_resumable", "_version")
-
-    def __init__(self, values: Mapping[str, Any], version: VersionInfo) -> None:
-        self._fields = dict(values)
-        self._version = version
-        self._inherited = self._fields.get("parent")
-        self._resumable = True
-
-    @property
-    def version(self) -> VersionInfo:
-        """The version it was restored from"""
-        return self._version
-
-    def __getitem__(self, name: str) -> Any:
-        return self._fields[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._fields[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._fields[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in self._fields:
-            return self._fields[name]
-        raise AttributeError(f"the checkpoint has no field {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_") or name == "version":
-            object.__setattr__(self, name, value)
-        else:
-            self._fields[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        if name not in self._fields:
-            raise AttributeError(f"the checkpoint has no field {name!r}")
-        del self._fields[name]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A version's metrics are a read-only view, which neither pickle nor copy takes.
-        version = replace(self._version, metrics=dict(self._version.metrics))
-        return _rebuilt, (self._fields, version, self._inherited, self._resumable)
-
-    def __repr__(self) -> str:
-        names = ", ".join(self._fields)
-        return f"CheckpointContext({self._version.ref}, {self._version.id.hex()[:12]}, fields: {names:.200})"
-
-
-def _rebuilt(values: Mapping[str, Any], version: VersionInfo, inherited: Any, resumable: bool) -> CheckpointContext:  # noqa: FBT001  # pickle's call
-    context = CheckpointContext(values, version)
-    context._inherited, context._resumable = inherited, resumable  # noqa: SLF001  # of this module
-    return context
 
 
 class CheckpointManager:
@@ -143,6 +82,11 @@ class CheckpointManager:
     policy: after each save, versions of its run that `Latest(3) | Best(2, "val_loss")` or `--keep-last 3` does not keep
     are retired; bytes that nothing in the store needs are removed when they have waited for the grace, whoever retired
     them. May be used from several threads.
+
+    For `save_checkpoint(…, wait=False)`: staging, the bytes of a state or the state itself, by which the memory for its
+    copy is made now instead of at the first save; frozen, glob patterns of tensors that training does not change, which
+    are copied once; background, whether a process of its own (for a store opened here by its URL, on Linux) or a
+    thread writes.
     """
 
     def __init__(
@@ -155,6 +99,9 @@ class CheckpointManager:
         best: str | None = None,
         policy: Policy | str | None = None,
         grace: timedelta = GRACE,
+        staging: Any = None,
+        frozen: Sequence[str] = (),
+        background: Literal["process", "thread"] = "process",
         settings: Settings | None = None,
         monitor: Monitor = silent,
         clock: Clock = wall_clock,
@@ -175,6 +122,14 @@ class CheckpointManager:
         self._lock = threading.Lock()
         self._depot: Depot | None = None
         self._resumed: dict[ArtifactName, VersionInfo] = {}
+        self._saving = threading.RLock()
+        self._frozen = tuple(frozen)
+        reachable = self._given is None and not self._url.startswith("memory:") and clock is wall_clock
+        self._in_process = background == "process" and reachable
+        self._staging: Any = None
+        self._background: Background | None = None
+        if staging is not None:
+            self._make_room(_bytes_of(staging))
 
     def __enter__(self) -> Self:
         return self
@@ -182,49 +137,125 @@ class CheckpointManager:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except StoreError as e:
+            if error is None:
+                raise
+            self._monitor(Warn(e.message))
 
     def close(self) -> None:
-        """Let connections go; a store that was handed in stays open"""
-        with self._lock:
-            depot, self._depot = self._depot, None
-        if depot is not None:
-            depot.close()
+        """Wait for what is saved in the background, and let connections go; a store that was handed in stays open
 
-    def save_checkpoint(self, context: Any) -> SavedCheckpoint:
+        Raise what went wrong in the background.
+        """
+        try:
+            with self._saving:
+                self._end_background()
+        finally:
+            with self._lock:
+                depot, self._depot = self._depot, None
+            if depot is not None:
+                depot.close()
+
+    @overload
+    def save_checkpoint(self, context: Any, *, wait: Literal[True] = True) -> SavedCheckpoint: ...
+
+    @overload
+    def save_checkpoint(self, context: Any, *, wait: Literal[False]) -> Ticket: ...
+
+    def save_checkpoint(self, context: Any, *, wait: bool = True) -> SavedCheckpoint | Ticket:
         """Store a context: an object or mapping of fields that are to come back
 
         Known are request_id (one is made where it is missing), phase, step, epoch, metrics, parent, state, run or name,
-        license. The state must not change until this returns. Raise Invalid naming the place of a value that cannot be
-        stored, NoSpace.
+        license. The state must not change until this returns, which is when the checkpoint is durable, or with
+        `wait=False` when its state is copied: what is under way is told by the ticket, and what goes wrong is raised
+        by the next call or `flush`. A save waits for the one before.
+
+        Raise Invalid naming the place of a value that cannot be stored, NoSpace.
         """
-        values = {**_fields(context)}
+        with self._saving:
+            if self._background is not None:
+                self._own_background().settle()
+            draft = self._draft(context)
+            then = partial(self._settle, context, draft.artifact, draft.base)
+            if not wait:
+                return self._hand_over(draft, then)
+            tree = draft.tree
+            plan = ingest.IngestPlan(
+                draft.artifact, _tensors("save").sources(tree), draft.labels, draft.links, draft.tags
+            )
+            guarded = _guarded(self._open(create=True), _tensors("save").Unchanged(tree))
+            saved = save(guarded, plan, self._rules, self._grace)
+            then()
+            return saved
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until what was saved is durable; raise what went wrong, Unavailable after `timeout` seconds"""
+        with self._saving:
+            if self._background is not None:
+                self._own_background().flush(timeout)
+
+    def _draft(self, context: Any) -> "_Draft":
+        values = {**fields_of(context)}
         if "parent" in values:
-            values["parent"] = _plain_parent(values["parent"])
+            values["parent"] = plain_parent(values["parent"])
         artifact = ArtifactName(values.get("run") or values.get("name") or self._run or _DEFAULT_RUN)
-        request_id = _label(values, "request_id") or uuid.uuid4().hex
+        request_id = label_of(values, "request_id") or uuid.uuid4().hex
         metrics = self._metrics(values.get("metrics"))
-        labels = _labels(values, request_id, self._clock())
+        labels = labels_of(values, request_id, self._clock())
         tree = _tensors("tree").take_apart(values)
-        depot = self._open(create=True)
-        links, base = self._links(depot, context, values, artifact)
+        links, base = self._links(self._open(create=True), context, values, artifact)
         best = (self._best,) if self._best and self._best.metric in metrics else ()
         tags = Tags(aliases=(_LATEST,), best=best, metrics=metrics)
-        plan = ingest.IngestPlan(artifact, _tensors("save").sources(tree), labels, links, tags)
-        report = ingest.run(_guarded(depot, _tensors("save").Unchanged(tree)), plan)
-        self._settle(context, artifact, base)
-        if self._rules is not None:
-            gc.after_save(depot, artifact, self._rules, self._grace)
-        version = report.committed.version
-        return SavedCheckpoint(
-            id=str(version.id),
-            ref=version.ref,
-            number=version.number,
-            request_id=request_id,
-            nbytes=version.nbytes,
-            new_bytes=report.new_bytes,
-            aliases=tuple(str(alias) for alias in version.aliases),
-        )
+        return _Draft(artifact, tree, labels, links, tags, base)
+
+    def _hand_over(self, draft: "_Draft", then: Callable[[], None]) -> Ticket:
+        """Copy the state, and have it written meanwhile"""
+        self._make_room(_tensors("staging").measure(draft.tree))
+        assert self._staging is not None
+        assert self._background is not None
+        files = self._staging.stage(draft.tree)
+        job = Job(draft.artifact, files, draft.labels, draft.links, draft.tags)
+        return self._background.start(job, draft.labels.request_id or "", then)
+
+    def _make_room(self, nbytes: int) -> None:
+        """Staging memory of at least this size, and a writer that has it mapped"""
+        if self._staging is not None and self._staging.size >= nbytes:
+            return
+        self._end_background()
+        depot = self._open(create=True)
+        self._staging = staging = _tensors("staging").Staging(nbytes, self._frozen)
+        for warning in staging.warnings:
+            self._monitor(Warn(warning))
+        writer: Writer
+        if self._in_process and staging.fd is not None:
+            target = Target(_home(self._url, self._settings), self._catalog, self._settings, self._rules, self._grace)
+            writer = ProcessWriter(target, staging.fd, staging.size, self._monitor)
+            writer.start()
+        else:
+            writer = ThreadWriter(depot, staging.memory, self._rules, self._grace)
+        self._background = Background(writer, self._monitor)
+
+    def _own_background(self) -> Background:
+        """Not that of the process this one was forked from"""
+        assert self._background is not None
+        if self._background.pid != os.getpid():
+            raise Invalid(
+                "This process was forked from the one whose checkpoints are written in the background; "
+                "save there, or make a CheckpointManager here",
+                code="forked",
+            )
+        return self._background
+
+    def _end_background(self) -> None:
+        background, staging = self._background, self._staging
+        self._background = self._staging = None
+        if background is not None and background.pid == os.getpid():
+            try:
+                background.close()
+            finally:
+                staging.close()
 
     def restore_checkpoint(self, ref: Any, *, into: Any = None, map_location: Any = None) -> CheckpointContext:
         """The fields of a checkpoint by request id, version id, `name@alias`, `name:number` or name
@@ -233,7 +264,7 @@ class CheckpointManager:
         in place. map_location: the device of restored tensors, by default the CPU. Raise NotFound, Invalid when the
         version is no checkpoint or does not fit `into`, Corrupt when it is damaged.
         """
-        depot = self._open(create=False)
+        depot = self._written()
         version = _find(depot, ref)
         with reading(depot, version.id):
             manifest = load_manifest(depot, version.id)
@@ -254,8 +285,15 @@ class CheckpointManager:
     def list(self, run: str | None = None) -> Sequence[VersionInfo]:
         """Checkpoints, newest first: of `run`, else of the manager's own run, else all"""
         wanted = ArtifactName(run) if run else self._run
-        found = self._open(create=False).catalog.versions.list(glob=wanted, sort="taken:desc")
+        found = self._written().catalog.versions.list(glob=wanted, sort="taken:desc")
         return [version for version in found if version.request_id is not None]
+
+    def _written(self) -> Depot:
+        """The store, once what was saved is in it"""
+        background = self._background
+        if background is not None and background.pid == os.getpid():
+            background.wait()
+        return self._open(create=False)
 
     def _open(self, *, create: bool) -> Depot:
         with self._lock:
@@ -284,7 +322,7 @@ class CheckpointManager:
             raise Invalid(f"metrics should map names to numbers, found a {type(given).__name__}", code="metrics")
         metrics = {}
         for name, value in (given or {}).items():
-            number = _number(value)
+            number = number_of(value)
             try:
                 check_label(name, "metric name")
             except Invalid as e:
@@ -300,12 +338,7 @@ class CheckpointManager:
         self, depot: Depot, context: Any, values: Mapping[str, Any], artifact: ArtifactName
     ) -> tuple[tuple[Link, ...], VersionInfo | None]:
         """Links to the parents named and to what was restored, and the latter"""
-        parents = values.get("parent")
-        base = self._resumed.get(artifact)
-        if isinstance(context, CheckpointContext):
-            base = context.version if context._resumable else base  # noqa: SLF001  # of this module
-            # What it was restored with are the parents of its own version, not of the one to come.
-            parents = None if parents == context._inherited else parents  # noqa: SLF001  # as above
+        parents, base = parents_of(context, values), base_of(context, self._resumed.get(artifact))
         given = parents if isinstance(parents, list | tuple) else [] if parents is None else [parents]
         links = [self._link(depot, parent, artifact) for parent in given]
         if base is not None and all(link.id != base.id for link in links):
@@ -332,14 +365,23 @@ class CheckpointManager:
 
     def _settle(self, context: Any, artifact: ArtifactName, base: VersionInfo | None) -> None:
         """What was resumed has its successor: later saves of the run are not resumed from it"""
-        if isinstance(context, CheckpointContext):
-            context._resumable = False  # noqa: SLF001  # of this module
+        note_saved(context)
         with self._lock:
             if base is not None and self._resumed.get(artifact) is base:
                 del self._resumed[artifact]
 
 
-def _tensors(name: Literal["tree", "save", "restore", "into"]) -> Any:
+def _bytes_of(staging: Any) -> int:
+    """A number of bytes, or that of a state"""
+    if isinstance(staging, int):
+        if isinstance(staging, bool) or staging <= 0:
+            raise Invalid(f"staging is a number of bytes above zero or a state, found {staging}", code="config")
+        return staging
+    nbytes: int = _tensors("staging").measure(_tensors("tree").take_apart({"state": staging}))
+    return nbytes
+
+
+def _tensors(name: Literal["tree", "save", "restore", "into", "staging"]) -> Any:
     """A room of `tensors`; torch takes a second to import, and readers of the catalog do not need it"""
     try:
         return import_module(f"artifactstore.tensors.{name}")
@@ -401,93 +443,9 @@ def _parse_best(text: Any) -> Best:
     return Best(AliasName("best"), check_label(metric, "metric name"), "max" if mode == "max" else "min")
 
 
-def _fields(context: Any) -> dict[str, Any]:
-    """The fields of any object or mapping, without private ones"""
-    if isinstance(context, Mapping):
-        values = dict(context)
-        if any(not isinstance(name, str) for name in values):
-            raise Invalid("The names of a context's fields are strings", code="context")
-        return values
-    if callable(getattr(context, "_asdict", None)):
-        return dict(context._asdict())
-    if context is None or isinstance(context, type | str | bytes | int | float | list | tuple | set):
-        raise Invalid(
-            f"A context is an object or mapping with request_id, step, state …; found {context!r:.60}", code="context"
-        )
-    names = [*_declared(context), *getattr(context, "__dict__", ()), *_KNOWN]
-    found = ((name, getattr(context, name, _ABSENT)) for name in dict.fromkeys(names) if not name.startswith("_"))
-    return {name: value for name, value in found if value is not _ABSENT}
-
-
-def _declared(context: Any) -> Iterator[str]:
-    """Names a class declares: of a dataclass, attrs class, pydantic model, or in `__slots__`"""
-    if is_dataclass(context):
-        yield from (field.name for field in fields(context))
-    yield from getattr(type(context), "model_fields", ())
-    for kind in reversed(type(context).__mro__):
-        slots = vars(kind).get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
-    yield from getattr(context, "__pydantic_extra__", None) or ()
-
-
-def _labels(values: Mapping[str, Any], request_id: str, created: int) -> ingest.Labels:
-    step = values.get("step")
-    if isinstance(step, bool) or not (step is None or hasattr(type(step), "__index__")):
-        raise Invalid(f"step should be an integer, found {step!r:.60}", code="step")
-    epoch = values.get("epoch")
-    if epoch is not None and (epoch := _number(epoch)) is None:
-        raise Invalid(f"epoch should be a number, found {values['epoch']!r:.60}", code="epoch")
-    return ingest.Labels(
-        created=created,
-        phase=_label(values, "phase"),
-        step=None if step is None else check_integer(_index(step), "step"),
-        epoch=epoch,
-        request_id=request_id,
-        license=_label(values, "license"),
-    )
-
-
-def _index(step: Any) -> int:
-    try:
-        return operator.index(step)
-    except (TypeError, RuntimeError) as e:  # a tensor of floats or of many has the method too
-        raise Invalid(f"step should be an integer, found {step!r:.60}", code="step") from e
-
-
-def _label(values: Mapping[str, Any], name: str) -> str | None:
-    """A field as the catalog's text; integers are welcome, as phases are often numbered"""
-    value: Any = values.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(check_integer(value, name))
-    return None if value is None else check_label(value, name.replace("_", " "))
-
-
-def _number(value: Any) -> float | None:
-    """A number, 0-d tensor or NumPy scalar as a float, None for anything else"""
-    try:
-        if not isinstance(value, int | float) and callable(getattr(value, "item", None)):
-            value = value.item()
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return None
-
-
-def _plain_parent(parent: Any) -> Any:
-    """A parent as it is kept: references for saved or restored checkpoints"""
-    if isinstance(parent, SavedCheckpoint | VersionInfo):
-        return str(parent.id)
-    if isinstance(parent, CheckpointContext):
-        return str(parent.version.id)
-    if isinstance(parent, Digest | Relation):
-        return str(parent)
-    if isinstance(parent, list | tuple):
-        return type(parent)([_plain_parent(item) for item in parent])
-    return {key: _plain_parent(value) for key, value in parent.items()} if isinstance(parent, Mapping) else parent
-
-
 def _find(depot: Depot, ref: Any) -> VersionInfo:
     """By request id first, as it is what a trainer knows"""
-    text = _plain_parent(ref)
+    text = plain_parent(ref)
     if not isinstance(text, str):
         raise Invalid(f"A checkpoint is named by a string, found {ref!r:.60}", code="reference")
     versions = depot.catalog.versions

@@ -1,6 +1,7 @@
 """Save: a state tree as the files of a version, each tensor brought to the host when its turn comes"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ def sources(tree: StateTree) -> tuple[MemoryFile, ...]:
     """
     raw = tree.document
     first = MemoryFile(SafePath(document.PATH), FileInfo("other"), (len(raw),), (lambda: memoryview(raw),))
-    return (*(_tensor_file(path, tensors) for path, tensors in tree.files.items()), first)
+    return (*(tensor_file(path, tensors) for path, tensors in tree.files.items()), first)
 
 
 class Unchanged:
@@ -35,15 +36,15 @@ class Unchanged:
 
     def __init__(self, tree: StateTree) -> None:
         self._seen = [
-            (path, tensor.name, tensor.value, _changes(tensor.value))
+            (path, tensor.name, tensor.value, changes(tensor.value))
             for path, tensors in tree.files.items()
             for tensor in tensors
         ]
 
     def check(self) -> None:
         """Raise Invalid naming a tensor that was changed: what was hashed may not be what was written"""
-        for path, name, value, changes in self._seen:
-            if _changes(value) != changes:
+        for path, name, value, seen in self._seen:
+            if changes(value) != seen:
                 raise Invalid(
                     f"Tensor {name!r:.80} of {path} changed while it was being saved; nothing was stored, "
                     "save when nothing trains",
@@ -52,30 +53,51 @@ class Unchanged:
                 )
 
 
-def _changes(value: "torch.Tensor | np.ndarray[Any, Any]") -> int:
+def changes(value: "torch.Tensor | np.ndarray[Any, Any]") -> int:
+    """How often torch saw it changed in place; 0 for what nobody counts"""
     if isinstance(value, np.ndarray) or value.is_inference():
         return 0
     return value._version  # noqa: SLF001  # torch has no public name for it
 
 
-def _tensor_file(path: str, tensors: Sequence[NamedTensor]) -> MemoryFile:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A safetensors file before its bytes: the tensors in file order, the header, and what a parser would find"""
+
+    tensors: tuple[NamedTensor, ...]
+    header: bytes
+    info: FileInfo
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file"""
+        return len(self.header) + sum(tensor.value.nbytes for tensor in self.tensors)
+
+
+def table(tensors: Sequence[NamedTensor]) -> Table:
+    """How these tensors lie in a file"""
     # Readers view the bytes as the dtype, which asks for alignment: wide dtypes first, else in the state's own order.
-    ordered = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
-    table = [(t.name, t.dtype, stored_shape(t.dtype, t.value.shape), t.value.nbytes) for t in ordered]
-    header = write_header(table, _METADATA)
+    ordered = tuple(sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype]))
+    rows = [(t.name, t.dtype, stored_shape(t.dtype, t.value.shape), t.value.nbytes) for t in ordered]
+    header = write_header(rows, _METADATA)
     infos = []
     begin = len(header)
-    for name, dtype, shape, nbytes in table:
+    for name, dtype, shape, nbytes in rows:
         infos.append(TensorInfo(name, dtype, shape, begin, begin + nbytes))
         begin += nbytes
     regions = tuple(Region(info.name, info.begin, info.end) for info in infos if info.begin < info.end)
-    sizes, parts = [len(header)], [lambda: memoryview(header)]
-    for tensor in ordered:
+    return Table(ordered, header, FileInfo("safetensors", tuple(infos), regions, _METADATA))
+
+
+def tensor_file(path: str, tensors: Sequence[NamedTensor]) -> MemoryFile:
+    """A safetensors file of these tensors, each brought to the host when its turn comes"""
+    laid = table(tensors)
+    sizes, parts = [len(laid.header)], [lambda: memoryview(laid.header)]
+    for tensor in laid.tensors:
         for size, part in _parts(tensor.value):
             sizes.append(size)
             parts.append(part)
-    info = FileInfo("safetensors", tuple(infos), regions, _METADATA)
-    return MemoryFile(SafePath(path), info, tuple(sizes), tuple(parts))
+    return MemoryFile(SafePath(path), laid.info, tuple(sizes), tuple(parts))
 
 
 def _parts(value: "torch.Tensor | np.ndarray[Any, Any]") -> Iterator[tuple[int, Part]]:

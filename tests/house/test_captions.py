@@ -35,8 +35,10 @@ def test_no_room_is_without_a_name(path):
 
 
 def public(body, prefix=""):
-    """Public functions, classes and methods, as (dotted name, node)"""
+    """Public functions, classes and methods, as (dotted name, node); overloads are told by what they overload"""
     for node in body:
+        if any(ast.unparse(one) == "overload" for one in getattr(node, "decorator_list", ())):
+            continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield prefix + node.name, node
             if isinstance(node, ast.ClassDef):

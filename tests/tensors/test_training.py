@@ -149,9 +149,10 @@ def save_one(place, number, barrier):
 
 
 def test_processes_make_the_store_and_save_at_once(tmp_path):
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(3)
-    work = [spawn.Process(target=save_one, args=(str(tmp_path), number, barrier)) for number in range(3)]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
+    barrier = server.Barrier(3)
+    work = [server.Process(target=save_one, args=(str(tmp_path), number, barrier)) for number in range(3)]
     for process in work:
         process.start()
     for process in work:

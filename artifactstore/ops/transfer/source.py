@@ -203,6 +203,20 @@ class MemoryFile:
         return MemoryReading(self)
 
 
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file that lies from `begin` in memory which another process may have mapped too"""
+
+    path: SafePath
+    info: FileInfo
+    begin: int
+    size: int
+
+    def over(self, memory: memoryview) -> MemoryFile:
+        """To be read from that memory"""
+        return MemoryFile(self.path, self.info, (self.size,), (lambda: memory[self.begin : self.begin + self.size],))
+
+
 class MemoryReading:
     """A memory file while it is read, in file order: one part is held at a time"""
 

@@ -1,0 +1,164 @@
+"""Staging: a copy of a training state, in memory made and touched before, laid out as the files it becomes
+
+Another process may map the same memory, where the system can; copies from CUDA go through its copy engine.
+"""
+
+import fnmatch
+import mmap
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from artifactstore.core.errors import Unavailable
+from artifactstore.core.formats.base import FileInfo
+from artifactstore.core.names import SafePath
+from artifactstore.core.units import format_size
+from artifactstore.ops.transfer.source import StagedFile
+from artifactstore.tensors import document
+from artifactstore.tensors.save import Table, changes, table
+from artifactstore.tensors.tree import StateTree
+
+_ALIGN = 64
+_CUDA: Any = torch.cuda  # its functions have no types
+_SLACK = 1 << 20  # numbers and names in a state grow by some bytes from save to save
+
+
+class Held(NamedTuple):
+    """What a tensor was when it was copied"""
+
+    begin: int
+    end: int
+    dtype: str
+    address: int
+    changes: int
+
+
+class Staging:
+    """Memory for one state. frozen: glob patterns of tensors that training does not change, copied once
+
+    fd: the memory as a file that other processes may map, None where the system has no such thing. pinned: whether
+    the GPU reads it without the CPU. Raise Unavailable when the memory is not to be had.
+    """
+
+    def __init__(self, nbytes: int, frozen: Iterable[str] = ()) -> None:
+        self.size = -(-(nbytes + _SLACK) // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.fd = _memory_file(self.size)
+        try:
+            self._map = _mapped(self.fd, self.size)
+        except (OSError, ValueError, OverflowError) as e:
+            raise Unavailable(
+                f"No memory for a copy of the state, {format_size(self.size)}: {e}; save with wait=True", code="memory"
+            ) from e
+        self.memory = memoryview(self._map)
+        self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
+        self._bytes.fill_(0)  # a page that was never touched costs more than the copy into it
+        self.pinned, self.warnings = _pin(self._bytes)
+        # called or not, it happens once; what views the memory keeps it
+        self.close = weakref.finalize(self, _let_go, self.fd, self._bytes.data_ptr() if self.pinned else None)
+        self._frozen = tuple(frozen)
+        self._held: dict[tuple[str, str], Held] = {}
+        self._streams: dict[torch.device, Any] = {}
+
+    def stage(self, tree: StateTree) -> tuple[StagedFile, ...]:
+        """Copy a state; it may change when this returns, while the files are read"""
+        files, end = [], 0
+        before, self._held = self._held, {}
+        for path, tensors in tree.files.items():
+            laid = table(tensors)
+            begin = _begin(end, laid)
+            end = begin + laid.size
+            self.memory[begin : begin + len(laid.header)] = laid.header
+            self._copy_all(path, laid, begin, before)
+            files.append(StagedFile(SafePath(path), laid.info, begin, laid.size))
+        for stream in self._streams.values():
+            stream.synchronize()
+        self.memory[end : end + len(tree.document)] = tree.document
+        files.append(StagedFile(SafePath(document.PATH), FileInfo("other"), end, len(tree.document)))
+        return tuple(files)
+
+    def _copy_all(self, path: str, laid: Table, begin: int, before: Mapping[tuple[str, str], Held]) -> None:
+        for tensor, info in zip(laid.tensors, laid.info.tensors, strict=True):
+            held = Held(begin + info.begin, begin + info.end, info.dtype, _address(tensor.value), changes(tensor.value))
+            key = (path, tensor.name)
+            if held.begin < held.end and not (before.get(key) == held and self._is_frozen(tensor.name)):
+                self._copy(tensor.value, held.begin, held.end)
+            self._held[key] = held
+
+    def _copy(self, value: "torch.Tensor | np.ndarray[Any, Any]", begin: int, end: int) -> None:
+        if isinstance(value, np.ndarray):
+            np.frombuffer(self.memory[begin:end], dtype=value.dtype).reshape(value.shape)[...] = value
+            return
+        into = self._bytes[begin:end].view(value.dtype).view(value.shape)
+        if value.device.type != "cuda":
+            into.copy_(value.detach())
+            return
+        with _CUDA.stream(self._stream(value.device)):
+            into.copy_(value.detach(), non_blocking=True)
+
+    def _stream(self, device: torch.device) -> Any:
+        """A stream beside the one that trains, behind what that has been told so far"""
+        if device not in self._streams:
+            self._streams[device] = _CUDA.Stream(device)
+        self._streams[device].wait_stream(_CUDA.current_stream(device))
+        return self._streams[device]
+
+    def _is_frozen(self, name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._frozen)
+
+
+def measure(tree: StateTree) -> int:
+    """Bytes that a state takes when it is staged"""
+    end = 0
+    for tensors in tree.files.values():
+        laid = table(tensors)
+        end = _begin(end, laid) + laid.size
+    return end + len(tree.document)
+
+
+def _begin(after: int, laid: Table) -> int:
+    """Where a file begins whose tensors are to be aligned"""
+    return -(-(after + len(laid.header)) // _ALIGN) * _ALIGN - len(laid.header)
+
+
+def _address(value: "torch.Tensor | np.ndarray[Any, Any]") -> int:
+    return value.ctypes.data if isinstance(value, np.ndarray) else value.data_ptr()
+
+
+def _memory_file(size: int) -> int | None:
+    if not hasattr(os, "memfd_create"):
+        return None
+    fd = os.memfd_create("artstore-staging", os.MFD_CLOEXEC)
+    with suppress(OSError):
+        os.ftruncate(fd, size)
+        return fd
+    os.close(fd)
+    return None
+
+
+def _mapped(fd: int | None, size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size) if fd is None else mmap.mmap(fd, size, mmap.MAP_SHARED)
+
+
+def _pin(memory: torch.Tensor) -> tuple[bool, list[str]]:
+    """Ask the driver to keep these pages where they are, where there is one; whether it does, and warnings"""
+    if not _CUDA.is_initialized():
+        return False, []
+    code = _CUDA.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)
+    if int(code) == 0:
+        return True, []
+    text = (
+        f"The driver does not pin {format_size(memory.nbytes)} (CUDA error {int(code)}); copies from the GPU are slow"
+    )
+    return False, [f"{text}; raise the limit (ulimit -l)"]
+
+
+def _let_go(fd: int | None, pinned: int | None) -> None:
+    if pinned is not None:
+        _CUDA.cudart().cudaHostUnregister(pinned)
+    if fd is not None:
+        os.close(fd)
