@@ -45,13 +45,21 @@ class Loads:
         """
         return self.tensors(ref, verify=verify).load(names)
 
-    def load_into(self, into: Any, ref: str, *, strict: bool = True, verify: Verify = "once") -> "LoadReport":
+    def load_into(
+        self,
+        into: Any,
+        ref: str,
+        *,
+        strict: bool = True,
+        names: Mapping[str, str] | None = None,
+        verify: Verify = "once",
+    ) -> "LoadReport":
         """Fill a module or a state dict in place
 
-        strict: also raise Invalid for tensors that are missing on either side. Raise Invalid naming all shapes and
-        dtypes that differ, with nothing filled; Corrupt.
+        names: name here → name in the store, where they differ. strict: also raise Invalid for tensors that are
+        missing on either side. Raise Invalid naming all shapes and dtypes that differ, with nothing filled; Corrupt.
         """
-        return self.tensors(ref, verify=verify).load_into(into, strict=strict)
+        return self.tensors(ref, verify=verify).load_into(into, strict=strict, names=names)
 
     def stream(self, ref: str, *, verify: Verify = "once") -> "Iterator[tuple[str, torch.Tensor]]":
         """Names and tensors as they are ready; raise Corrupt"""

@@ -37,10 +37,24 @@ class Tags:
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class Joined:
+    """The lease of a write that another process leads; pins under it count for its commit"""
+
+    def __init__(self, lease_id: str) -> None:
+        self.id = lease_id
+
+    def check(self) -> None:
+        """It is the leader who knows; when it ended, no pin is granted"""
+
+    def end(self) -> bool:
+        """That is for the leader to do"""
+        return False
+
+
 class Session:
     """One write under one lease. `want` and `write` may be called from any thread"""
 
-    def __init__(self, depot: Depot, lease: Lease, batch: BlobBatch) -> None:
+    def __init__(self, depot: Depot, lease: "Lease | Joined", batch: BlobBatch) -> None:
         self._depot, self._lease, self._batch = depot, lease, batch
         self._lock = threading.Lock()
         self._uploaded: dict[str, str] = {}
@@ -74,7 +88,7 @@ class Session:
         """Steps B to F: publish, write the manifest, commit the rows, export the journal, acknowledge"""
         self._lease.check()
         written = self.write_manifest(manifest.id, manifest.raw)
-        self._publish()
+        self.publish()
         draft = Draft(
             lease=self._lease.id,
             txid=secrets.token_hex(16),
@@ -98,7 +112,7 @@ class Session:
         self, blobs: Iterable[Written], manifests: Iterable[Written] = (), documents: Iterable[Manifest] = ()
     ) -> int:
         """Publish what was written and make it the live incarnation of its digest; the journal serial comes back"""
-        self._publish()
+        self.publish()
         self._depot.step("repair.commit.before")
         txid = secrets.token_hex(16)
         with self._settling():
@@ -137,7 +151,8 @@ class Session:
         self._batch.write(written.key, data)
         self._depot.step(f"save.{step}.after")
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Make what was written visible under its names, which nobody knows before the commit"""
         self._depot.step("save.publish.before")
         self._batch.publish()
         self._depot.step("save.publish.after")
@@ -161,6 +176,11 @@ class Session:
         if not self.settled and self._lease.end():
             for key in self._uploaded.values():
                 self._depot.blobs.delete(key)
+
+    @property
+    def lease_id(self) -> str:
+        """By which others may join this write"""
+        return self._lease.id
 
 
 def in_session(depot: Depot, kind: str, work: Callable[[Session], T]) -> T:
@@ -191,6 +211,19 @@ def open_session(depot: Depot, kind: str) -> Iterator[Session]:
             yield session
         finally:
             _clear(depot, session)
+
+
+@contextmanager
+def join_session(depot: Depot, lease_id: str) -> Iterator[Session]:
+    """A part of a write that another process commits: blobs only; what is not published goes when it is left
+
+    What is published and never committed is removed by a collection, as the lease ends.
+    """
+    session = Session(depot, Joined(lease_id), depot.blobs.batch(lease_id))
+    try:
+        yield session
+    finally:
+        _clear(depot, session)
 
 
 def _clear(depot: Depot, session: Session) -> None:

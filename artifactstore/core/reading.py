@@ -82,9 +82,9 @@ def narrow(tensor: Stored, cut: Cut) -> Stored:
     if inner * start % 8 or inner * length % 8 or inner * size % 8:
         raise Invalid(f"{tensor.name}: {cut!r} begins or ends inside a byte of {tensor.dtype}", code="cut")
     row, first, count = inner * size // 8, inner * start // 8, inner * length // 8
-    ranges = ((at * row + first, at * row + first + count) for at in range(prod(tensor.shape[:dim])))
+    rows = ((at * row + first, at * row + first + count) for at in range(prod(tensor.shape[:dim])))
     shape = (*tensor.shape[:dim], length, *tensor.shape[dim + 1 :])
-    return replace(tensor, shape=shape, extents=tuple(_joined(_ranges(tensor.extents, ranges))))
+    return replace(tensor, shape=shape, extents=tuple(joined(ranges(tensor.extents, rows))))
 
 
 def _checked(tensor: Stored, cut: slice | tuple[int, int, int]) -> tuple[int, int, int]:
@@ -100,9 +100,10 @@ def _checked(tensor: Stored, cut: slice | tuple[int, int, int]) -> tuple[int, in
     return dim, start, length
 
 
-def _ranges(extents: Sequence[Extent], ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+def ranges(extents: Sequence[Extent], wanted: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+    """What holds the bytes [begin, end) of all that the extents make up, for each that is wanted"""
     starts = list(accumulate((extent.length for extent in extents), initial=0))
-    for begin, end in ranges:
+    for begin, end in wanted:
         for at in range(bisect_right(starts, begin) - 1, len(extents)):
             low, high = max(begin, starts[at]), min(end, starts[at + 1])
             if low >= high:
@@ -110,7 +111,8 @@ def _ranges(extents: Sequence[Extent], ranges: Iterable[tuple[int, int]]) -> Ite
             yield Extent(extents[at].blob, extents[at].start + low - starts[at], high - low)
 
 
-def _joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+def joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """The same with neighbours as one"""
     last: Extent | None = None
     for one in extents:
         if last is not None and (last.blob, last.start + last.length) == (one.blob, one.start):

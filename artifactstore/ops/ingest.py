@@ -14,7 +14,7 @@ from artifactstore.core.events import Monitor, Warn
 from artifactstore.core.formats import index
 from artifactstore.core.formats.detect import examine
 from artifactstore.core.lineage import Link
-from artifactstore.core.manifest import Manifest
+from artifactstore.core.manifest import BlobInfo, FileEntry, Manifest
 from artifactstore.core.names import ArtifactName, SafePath, refuse_collisions
 from artifactstore.core.provenance.base import Provenance
 from artifactstore.core.provenance.gather import gather
@@ -213,20 +213,26 @@ def _take_in(depot: Depot, session: Session, plan: IngestPlan) -> IngestReport:
     with Upload(session, memory=memory, monitor=depot.monitor, phase="add", total=plan.nbytes) as upload:
         drafts = cut_sources(upload, plan.sources)
         written = upload.finish()
-    manifest = _manifest(plan, *entries(drafts))
+    manifest = manifest_of(plan.artifact, plan.labels, plan.parents, *entries(drafts))
     blobs = [written[blob.digest] for blob in manifest.blobs]
     committed = session.commit(manifest, blobs, plan.tags, depot.clock())
     return IngestReport(committed, upload.tally.read, upload.tally.written)
 
 
-def _manifest(plan: IngestPlan, files: Any, blobs: Any) -> Manifest:
-    labels = plan.labels
+def manifest_of(
+    artifact: ArtifactName,
+    labels: Labels,
+    parents: tuple[Link, ...],
+    files: tuple[FileEntry, ...],
+    blobs: tuple[BlobInfo, ...],
+) -> Manifest:
+    """The manifest of a version with these labels"""
     return Manifest(
-        artifact=plan.artifact,
+        artifact=artifact,
         created=labels.created,
         files=files,
         blobs=blobs,
-        parents=plan.parents,
+        parents=parents,
         phase=labels.phase,
         step=labels.step,
         epoch=labels.epoch,

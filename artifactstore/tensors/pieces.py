@@ -3,17 +3,20 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifactstore.catalog.base import Place
+from artifactstore.core import sharding
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Invalid, NotFound
 from artifactstore.core.formats import safetensors
 from artifactstore.core.manifest import BlobInfo, Extent, Manifest
-from artifactstore.core.reading import Stored, choose, stored
+from artifactstore.core.reading import Stored, choose
+from artifactstore.core.sharding import Index, Sharded
 from artifactstore.depot import Depot, folder_of
 from artifactstore.ops.transfer.fetch import damaged, read_blob
+from artifactstore.ops.transfer.ranges import Ranges
 from artifactstore.ops.transfer.source import FLAGS, LocalReading, Stamp, looking_at
 
 
@@ -35,11 +38,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What can be loaded: tensors by name, the pieces their extents number, and what to call it"""
+    """What can be loaded: tensors by name, the pieces their extents number, and what to call it
+
+    objects: what else ranks wrote, as bytes; paths: the keys of a state that a name stands for.
+    """
 
     name: str
     tensors: Mapping[str, Stored]
     pieces: Sequence[Piece]
+    objects: Mapping[str, Stored] = field(default_factory=dict)
+    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
 
     def get(self, name: str) -> Stored:
         """One tensor; raise Invalid when there is none of this name"""
@@ -60,7 +68,15 @@ def of_version(depot: Depot, manifest: Manifest) -> Source:
     folder = folder_of(depot.blobs)
     places = depot.catalog.blobs.places([blob.digest for blob in manifest.blobs])
     pieces = [_blob(depot, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
-    return Source(str(manifest.artifact), stored(manifest), pieces)
+    found = _sharded(depot, manifest)
+    return Source(str(manifest.artifact), found.tensors, pieces, found.objects, found.paths)
+
+
+def _sharded(depot: Depot, manifest: Manifest) -> Sharded:
+    index = next((file for file in manifest.files if file.path == sharding.PATH), None)
+    if index is None:
+        return sharding.unsharded(manifest)
+    return sharding.put_together(manifest, Index.parse(Ranges(depot, manifest, index).read(0, index.size)))
 
 
 def _blob(depot: Depot, folder: Path | None, blob: BlobInfo, place: Place | None) -> Piece:

@@ -1,0 +1,1 @@
+"""Dcp: the storage of torch.distributed.checkpoint on a store"""
