@@ -1,5 +1,6 @@
 """Measure: wall time and peak memory of a child process, medians over rounds"""
 
+import json
 import os
 import statistics
 import subprocess
@@ -28,6 +29,13 @@ def inside(module: str, *arguments: str | Path) -> Sample:
     """Run a module of this folder that prints the seconds of its work, without those of starting the interpreter"""
     sample, printed = _run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments], {})
     return Sample(float(printed), sample.peak_rss)
+
+
+def told(module: str, *arguments: str | Path) -> dict[str, float]:
+    """Run a module of this folder that prints what it measured, as JSON on its last line"""
+    sample, printed = _run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments], {})
+    found: dict[str, float] = json.loads(printed.splitlines()[-1])
+    return found | {"peak_rss": sample.peak_rss}
 
 
 def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[Sample, str]:

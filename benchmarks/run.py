@@ -13,12 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest, lineage, loading, retention  # noqa: E402  # the folder is no installed package
+from benchmarks import command, ingest, lineage, loading, retention, saving  # noqa: E402  # the folder is no installed package
 
 MIB = 1 << 20
 PARTS = {
     "ingest": ingest.run,
     "loading": loading.run,
+    "saving": saving.run,
     "command": command.run,
     "retention": retention.run,
     "lineage": lineage.run,
@@ -77,6 +78,7 @@ def _page(results: dict) -> str:
     sections = {
         "ingest": _ingest,
         "loading": _loading,
+        "saving": _saving,
         "command": _command,
         "retention": _retention,
         "lineage": _lineage,
@@ -145,6 +147,24 @@ def _loading(found: dict) -> list[str]:
             lines.append(f"| {what} | {seconds:.3f} | {times[0]:.2f} | {later:.3f} | {times[1]:.2f} | {rss:.0f} |")
         lines.append("")
     return lines
+
+
+def _saving(found: dict) -> list[str]:
+    lines = [
+        "## A state of 2 GB out of a trainer",
+        "",
+        "All of it changes from save to save. Still: how long the call takes, in copies of the state into memory that",
+        "exists. Durable: from the call on, in plain writes of the same bytes with fsync. Steps: of a trainer that has",
+        "one core of its own, while the save goes on. Both units are measured in the same process.",
+        "",
+        "| what | still, first save | later saves | until durable | a step meanwhile | peak RSS, MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for what, one in found.items():
+        if isinstance(one, dict):
+            figures = " | ".join(f"{one[key]:.2f}" for key in saving.MEASURED)
+            lines.append(f"| {what} | {figures} | {one['peak_rss'] / MIB:.0f} |")
+    return [*lines, ""]
 
 
 def _command(found: dict) -> list[str]:

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from artifactstore.blobs.base import BlobStore
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.memory import MemoryBlobs
+from artifactstore.blobs.ranged import Ranged
 from artifactstore.blobs.wrap import Retrying
 from artifactstore.core.errors import Invalid, Offline
 from artifactstore.core.settings import Settings
@@ -37,6 +38,9 @@ _S3_CONFIG = {
     "retries": {"total_max_attempts": 1},
     "max_pool_connections": 32,
 }
+# A connection to an object store gives some 50 to 100 MB/s; a part of this size takes longer than asking for it.
+_PART, _CONNECTIONS = 8 << 20, 16
+_TRANSPORTS = ("s3fs", "obstore")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 _memories: dict[str, MemoryBlobs] = {}
@@ -99,7 +103,7 @@ def _open_memory(parts: SplitResult) -> MemoryBlobs:
         return _memories.setdefault(name, MemoryBlobs(name))
 
 
-def _open_remote(scheme: str, parts: SplitResult, settings: Settings) -> Retrying:
+def _open_remote(scheme: str, parts: SplitResult, settings: Settings) -> Ranged:
     root = _check_root(scheme, parts)
     options = _s3_options(parts.query) if scheme == "s3" else _no_options(scheme, parts.query)
     if settings.offline:
@@ -108,7 +112,7 @@ def _open_remote(scheme: str, parts: SplitResult, settings: Settings) -> Retryin
     from artifactstore.blobs.remote import RemoteBlobs, open_filesystem  # noqa: PLC0415
 
     blobs = RemoteBlobs(open_filesystem(scheme, options), root, parts.geturl())
-    return Retrying(blobs, settings.retries, time.sleep)
+    return Ranged(Retrying(blobs, settings.retries, time.sleep), _PART, _CONNECTIONS)
 
 
 def _check_root(scheme: str, parts: SplitResult) -> str:
@@ -133,13 +137,16 @@ def _no_options(scheme: str, query: str) -> dict[str, Any]:
 def _s3_options(query: str) -> dict[str, Any]:
     pairs = parse_qsl(query, keep_blank_values=True)
     given = dict(pairs)
-    if len(given) < len(pairs) or set(given) - {"endpoint_url", "region", "anon"}:
+    if len(given) < len(pairs) or set(given) - {"endpoint_url", "region", "anon", "transport"}:
         names = ", ".join(sorted({name for name, _ in pairs}))
         raise _invalid(
-            f"has the options {names:.120}; s3:// takes endpoint_url, region and anon, each once", code="option"
+            f"has the options {names:.120}; s3:// takes endpoint_url, region, anon and transport, each once",
+            code="option",
         )
     if given.get("anon", "false") not in _FLAGS:
         raise _invalid("has an anon that is neither true nor false", code="option")
+    if given.get("transport", "s3fs") not in _TRANSPORTS:
+        raise _invalid(f"has a transport that is none of {', '.join(_TRANSPORTS)}", code="option")
     options: dict[str, Any] = {"anon": _FLAGS[given.get("anon", "false")], "config_kwargs": dict(_S3_CONFIG)}
     if "region" in given:
         if not _REGION.fullmatch(given["region"]):
@@ -149,6 +156,11 @@ def _s3_options(query: str) -> dict[str, Any]:
         options["endpoint_url"] = _endpoint(given["endpoint_url"])
         # A server of one's own seldom has a host name for each bucket.
         options["config_kwargs"]["s3"] = {"addressing_style": "path"}
+    if given.get("transport") == "obstore":
+        named = {"region": given.get("region"), "endpoint": given.get("endpoint_url")}
+        config: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        config |= {"skip_signature": options["anon"], "virtual_hosted_style_request": "endpoint_url" not in given}
+        return {"transport": config}
     return options
 
 

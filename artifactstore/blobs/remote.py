@@ -29,6 +29,10 @@ _CLIENTS = {"aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "g
 
 def open_filesystem(scheme: str, options: dict[str, Any]) -> AbstractFileSystem:
     """The fsspec filesystem for a scheme, shared with nobody; raise Unavailable when its package is missing"""
+    if "transport" in options:
+        from artifactstore.blobs.obstore import Obstore  # noqa: PLC0415  # only who asks for it pays for it
+
+        return Obstore(config=options["transport"])
     if scheme == "s3":
         # Whole objects go in one request: their ETag is then the MD5 that `put` checks.
         options = {**options, "max_concurrency": 1}
@@ -57,7 +61,9 @@ def translate(error: Exception, action: str, url: str, **facts: Any) -> StoreErr
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status behind an exception that s3fs made of one of botocore's, 0 when there is none"""
+    """The HTTP status behind an exception of obstore, or one that s3fs made of botocore's; 0 when there is none"""
+    if hasattr(error, "status"):
+        return int(error.status)
     response = getattr(error.__cause__, "response", None)
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     return int(metadata.get("HTTPStatusCode", 0))

@@ -105,7 +105,11 @@ def sure(file: Opened, found: Digest) -> tuple[Stamp, Digest] | None:
 
 
 def _aside(job: Job, views: Mapping[int, memoryview]) -> Done:
-    """Where there is no file: the piece whole, checked, then copied"""
+    """Where there is no file: the piece whole and checked, straight into its tensor where it is all of one"""
+    if len(job.runs) == 1 and job.runs[0].length == job.piece.size:
+        [run] = job.runs
+        job.piece.whole(views[run.tensor][run.at : run.at + run.length])
+        return Done(1, job.piece.size)
     memory = memoryview(bytearray(job.piece.size))
     job.piece.whole(memory)
     _copy(job.runs, memory, views)

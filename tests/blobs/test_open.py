@@ -165,16 +165,16 @@ def test_local_places_are_open_offline(tmp_path):
 def test_a_remote_place_is_retried_and_says_where_it_is():
     url = "s3://bucket/some/prefix/?region=eu-central-1&anon=true"
     store = open_blobs(url, SETTINGS)
-    assert isinstance(store, Retrying)
+    assert isinstance(store._inner, Retrying)
     assert store.url == url
-    assert store._inner._fs.anon is True
-    assert store._inner._fs.client_kwargs == {"region_name": "eu-central-1"}
-    assert store._inner._root == "bucket/some/prefix"
+    assert store._inner._inner._fs.anon is True
+    assert store._inner._inner._fs.client_kwargs == {"region_name": "eu-central-1"}
+    assert store._inner._inner._root == "bucket/some/prefix"
 
 
 def test_a_bucket_alone_is_a_place(s3_url):
     store = open_blobs(s3_url.replace("/" + s3_url.split("?")[0].rpartition("/")[2], ""), SETTINGS)
-    assert store._inner._root == "store-tests"
+    assert store._inner._inner._root == "store-tests"
     [key] = put(store, DATA)
     assert store.read(key) == DATA
     assert key in list(store.keys("blobs/"))
@@ -204,3 +204,16 @@ except Unavailable as e:
 """
     assert run(code).startswith("unavailable.extra s3:// needs a package")
     assert 'pip install "artifactstore[s3]"' in run(code)
+
+
+def test_a_transport_is_chosen_by_the_url():
+    url = "s3://bucket/prefix?endpoint_url=http://127.0.0.1:9&region=us-east-1&transport=obstore"
+    fs = open_blobs(url, SETTINGS)._inner._inner._fs
+    assert fs.storage_options["config"] == {
+        "region": "us-east-1",
+        "endpoint": "http://127.0.0.1:9",
+        "skip_signature": False,
+        "virtual_hosted_style_request": False,
+    }
+    with pytest.raises(Invalid, match="transport"):
+        open_blobs("s3://bucket/prefix?transport=carrier-pigeon", SETTINGS)

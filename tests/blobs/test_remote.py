@@ -34,7 +34,7 @@ def prefix():
 @pytest.fixture
 def bare(prefix, proxy):
     """The store behind the proxy, without retries"""
-    return open_blobs(prefix + proxy.endpoint, Settings())._inner
+    return open_blobs(prefix + proxy.endpoint, Settings())._inner._inner
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ class TestS3:
             put(store, DATA)
 
     def test_a_forked_child_can_read_and_write_and_leaves_the_parent_its_connections(self, store):
-        bare = store._inner
+        bare = store._inner._inner
         [key] = put(bare, DATA)
         child = os.fork()
         if child == 0:
@@ -177,7 +177,7 @@ class TestS3:
 def test_nobody_listening_is_unavailable_and_the_secret_is_not_shown(s3_credentials):
     url = f"s3://bucket/x?endpoint_url=http://127.0.0.1:{free_port()}"
     delays = []
-    store = Retrying(open_blobs(url, Settings())._inner, 2, delays.append)
+    store = Retrying(open_blobs(url, Settings())._inner._inner, 2, delays.append)
     with pytest.raises(Unavailable) as error:
         store.read(key_of(DATA))
     assert error.value.facts["retryable"]
