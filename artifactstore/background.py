@@ -5,6 +5,7 @@ interpreter; where there can be none, a thread.
 """
 
 import atexit
+import mmap
 import os
 import signal
 import subprocess
@@ -12,13 +13,12 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from mmap import MAP_SHARED, PROT_READ, mmap
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import ForkingPickler
 from types import MappingProxyType
@@ -118,6 +118,9 @@ def save(depot: Depot, plan: ingest.IngestPlan, rules: Rules | None, grace: time
 class Writer(Protocol):
     """Writes staged checkpoints"""
 
+    def start(self) -> None:
+        """Be ready, so that the first save takes no longer than others"""
+
     def save(self, job: Job) -> SavedCheckpoint:
         """Make one durable"""
 
@@ -130,6 +133,9 @@ class ThreadWriter:
 
     def __init__(self, depot: Depot, memory: memoryview, rules: Rules | None, grace: timedelta) -> None:
         self._depot, self._memory, self._rules, self._grace = depot, memory, rules, grace
+
+    def start(self) -> None:
+        """Nothing to start"""
 
     def save(self, job: Job) -> SavedCheckpoint:
         """Make one durable; raise what a save raises"""
@@ -151,13 +157,14 @@ class ProcessWriter:
         self._pipe: Connection | None = None
 
     def start(self) -> None:
-        """Start the process, unless it runs"""
+        """Start the process, unless it runs, and wait until it is ready; raise Unavailable when it never is"""
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
         here, there = Pipe()
         with there:
-            code = f"from artifactstore.background import serve; serve({there.fileno()}, {self._fd}, {self._size})"
+            arguments = f"{there.fileno()}, {self._fd}, {self._size}"
+            code = f"import os; os.nice({_NICE}); from artifactstore.background import serve; serve({arguments})"
             path = os.pathsep.join(filter(None, sys.path))
             self._process = subprocess.Popen(  # noqa: S603  # this interpreter
                 [sys.executable, "-c", code],
@@ -165,13 +172,23 @@ class ProcessWriter:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": path},
             )
-        here.send(self._target)
         self._pipe = here
+        with self._told():
+            here.send(self._target)
+            here.recv()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as e:
+            code = None if self._process is None else self._process.wait()
+            raise Unavailable(f"The process that writes checkpoints ended (exit status {code})", code="writer") from e
 
     def save(self, job: Job) -> SavedCheckpoint:
         """Make one durable; raise what a save raises, Unavailable when the process ended over it"""
-        try:
-            self.start()
+        self.start()
+        with self._told():
             assert self._pipe is not None
             self._pipe.send(job)
             while True:
@@ -181,9 +198,6 @@ class ProcessWriter:
                 if isinstance(told, BaseException):
                     raise told
                 self._monitor(told)
-        except (EOFError, OSError) as e:
-            code = None if self._process is None else self._process.wait()
-            raise Unavailable(f"The process that writes checkpoints ended (exit status {code})", code="writer") from e
 
     def close(self) -> None:
         """Wait for the process to end"""
@@ -199,11 +213,10 @@ def serve(pipe_fd: int, memory_fd: int, size: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # They are meant for the trainer, who may want its last checkpoint.
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(_NICE)
-    memory = memoryview(mmap(memory_fd, size, MAP_SHARED, PROT_READ))
+    memory = memoryview(mmap.mmap(memory_fd, size, mmap.MAP_SHARED, mmap.PROT_READ))
     with suppress(EOFError, BrokenPipeError), Connection(pipe_fd) as pipe:
         target: Target = pipe.recv()
+        pipe.send(os.getpid())
         lock = threading.Lock()
 
         def forward(event: Event, /) -> None:
@@ -235,12 +248,21 @@ class Background:
         self.pid = os.getpid()
         _before_exit(self)
 
+    def prepare(self) -> None:
+        """Have the writer ready before the first save"""
+        self._writer.start()
+
     def start(self, job: Job, request_id: str, then: Callable[[], None]) -> Ticket:
         """Write a job, then do `then`; nothing may be in flight"""
         assert self._last is None
-        ticket = self._last = Ticket(request_id)
+        ticket = Ticket(request_id)
         ticket.staged.set_result(None)
-        threading.Thread(target=self._run, args=(job, ticket, then), name="artstore-save").start()
+        try:
+            threading.Thread(target=self._run, args=(job, ticket, then), name="artstore-save").start()
+        except RuntimeError as e:
+            message = "No more threads can be started here; raise the limit (ulimit -u)"
+            raise Unavailable(message, code="threads") from e
+        self._last = ticket
         return ticket
 
     def _run(self, job: Job, ticket: Ticket, then: Callable[[], None]) -> None:
@@ -271,17 +293,20 @@ class Background:
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until what was saved is durable; raise what went wrong, Unavailable after `timeout` seconds"""
-        if self._last is None:
+        last = self._last
+        if last is None:
             return
         try:
-            self._last.durable.result(timeout)
+            last.durable.result(timeout)
         except FutureTimeoutError as e:
-            message = f"Checkpoint {self._last.request_id} is still being written after {timeout} s; wait again"
-            raise Unavailable(message, code="flush", retryable=True) from e
-        except BaseException:
-            self._last = None
+            if not last.durable.done():
+                message = f"Checkpoint {last.request_id} is still being written after {timeout} s; wait again"
+                raise Unavailable(message, code="flush", retryable=True) from e
             raise
-        self._last = None
+        finally:
+            # who waited may have been interrupted, and what is in flight still reads the memory
+            if last.durable.done():
+                self._last = None
 
     def close(self) -> None:
         """Wait for what is in flight and end the writer; raise what went wrong"""

@@ -130,6 +130,8 @@ class CheckpointManager:
         self._background: Background | None = None
         if staging is not None:
             self._make_room(_bytes_of(staging))
+            assert self._background is not None
+            self._background.prepare()
 
     def __enter__(self) -> Self:
         return self
@@ -212,10 +214,11 @@ class CheckpointManager:
 
     def _hand_over(self, draft: "_Draft", then: Callable[[], None]) -> Ticket:
         """Copy the state, and have it written meanwhile"""
-        self._make_room(_tensors("staging").measure(draft.tree))
+        layout = _tensors("staging").lay_out(draft.tree)
+        self._make_room(layout.size)
         assert self._staging is not None
         assert self._background is not None
-        files = self._staging.stage(draft.tree)
+        files = self._staging.stage(layout)
         job = Job(draft.artifact, files, draft.labels, draft.links, draft.tags)
         return self._background.start(job, draft.labels.request_id or "", then)
 
@@ -232,7 +235,6 @@ class CheckpointManager:
         if self._in_process and staging.fd is not None:
             target = Target(_home(self._url, self._settings), self._catalog, self._settings, self._rules, self._grace)
             writer = ProcessWriter(target, staging.fd, staging.size, self._monitor)
-            writer.start()
         else:
             writer = ThreadWriter(depot, staging.memory, self._rules, self._grace)
         self._background = Background(writer, self._monitor)
@@ -377,7 +379,7 @@ def _bytes_of(staging: Any) -> int:
         if isinstance(staging, bool) or staging <= 0:
             raise Invalid(f"staging is a number of bytes above zero or a state, found {staging}", code="config")
         return staging
-    nbytes: int = _tensors("staging").measure(_tensors("tree").take_apart({"state": staging}))
+    nbytes: int = _tensors("staging").lay_out(_tensors("tree").take_apart({"state": staging})).size
     return nbytes
 
 

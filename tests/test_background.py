@@ -105,6 +105,25 @@ def test_one_is_in_flight_and_who_waits_is_told(folder, told):
         assert [version.request_id for version in manager.list()] == ["two", "one"]
 
 
+def test_memory_that_is_still_read_is_not_used_again_by_who_was_interrupted(folder, monkeypatch):
+    gate = threading.Event()
+
+    def monitor(event):
+        if event == Step("save.lease.before"):
+            gate.wait(30)
+
+    with CheckpointManager({"storage_path": folder}, background="thread", monitor=monitor) as manager:
+        first = manager.save_checkpoint({"request_id": "one", "state": weights()}, wait=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(first.durable, "result", lambda timeout: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                manager.save_checkpoint({"request_id": "two", "state": weights(1)}, wait=False)
+        threading.Timer(0.2, gate.set).start()
+        manager.save_checkpoint({"request_id": "three", "state": weights(2)}, wait=False)
+        assert is_same(manager.restore_checkpoint("one")["state"], weights())
+        assert is_same(manager.restore_checkpoint("three")["state"], weights(2))
+
+
 def kill(process):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -64,22 +64,18 @@ class Staging:
         self._held: dict[tuple[str, str], Held] = {}
         self._streams: dict[torch.device, Any] = {}
 
-    def stage(self, tree: StateTree) -> tuple[StagedFile, ...]:
+    def stage(self, layout: "Layout") -> tuple[StagedFile, ...]:
         """Copy a state; it may change when this returns, while the files are read"""
-        files, end = [], 0
         before, self._held = self._held, {}
-        for path, tensors in tree.files.items():
-            laid = table(tensors)
-            begin = _begin(end, laid)
-            end = begin + laid.size
+        for path, begin, laid in layout.files:
             self.memory[begin : begin + len(laid.header)] = laid.header
             self._copy_all(path, laid, begin, before)
-            files.append(StagedFile(SafePath(path), laid.info, begin, laid.size))
         for stream in self._streams.values():
             stream.synchronize()
-        self.memory[end : end + len(tree.document)] = tree.document
-        files.append(StagedFile(SafePath(document.PATH), FileInfo("other"), end, len(tree.document)))
-        return tuple(files)
+        raw, end = layout.document, layout.size
+        self.memory[end - len(raw) : end] = raw
+        last = StagedFile(SafePath(document.PATH), FileInfo("other"), end - len(raw), len(raw))
+        return (*(StagedFile(SafePath(path), laid.info, begin, laid.size) for path, begin, laid in layout.files), last)
 
     def _copy_all(self, path: str, laid: Table, begin: int, before: Mapping[tuple[str, str], Held]) -> None:
         for tensor, info in zip(laid.tensors, laid.info.tensors, strict=True):
@@ -111,18 +107,23 @@ class Staging:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._frozen)
 
 
-def measure(tree: StateTree) -> int:
-    """Bytes that a state takes when it is staged"""
-    end = 0
-    for tensors in tree.files.values():
+class Layout(NamedTuple):
+    """Where the files of a state lie: (path, begin, file), the document after them, and the bytes of all"""
+
+    files: list[tuple[str, int, Table]]
+    document: bytes
+    size: int
+
+
+def lay_out(tree: StateTree) -> Layout:
+    """Files one after the other, each so that its tensors are aligned"""
+    files, end = [], 0
+    for path, tensors in tree.files.items():
         laid = table(tensors)
-        end = _begin(end, laid) + laid.size
-    return end + len(tree.document)
-
-
-def _begin(after: int, laid: Table) -> int:
-    """Where a file begins whose tensors are to be aligned"""
-    return -(-(after + len(laid.header)) // _ALIGN) * _ALIGN - len(laid.header)
+        begin = -(-(end + len(laid.header)) // _ALIGN) * _ALIGN - len(laid.header)
+        files.append((path, begin, laid))
+        end = begin + laid.size
+    return Layout(files, tree.document, end + len(tree.document))
 
 
 def _address(value: "torch.Tensor | np.ndarray[Any, Any]") -> int:

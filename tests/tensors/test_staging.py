@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from artifactstore.core.errors import Unavailable
 from artifactstore.tensors import staging as stagings
-from artifactstore.tensors.staging import Staging, measure
+from artifactstore.tensors.staging import Staging, lay_out
 from artifactstore.tensors.tree import take_apart
 from tests.tensors.states import contexts, files_of, random_tensor, states
+
+
+def laid_out(context):
+    return lay_out(take_apart(context))
 
 
 def bytes_of(staging, files):
@@ -24,10 +28,10 @@ def bytes_of(staging, files):
 def test_what_is_staged_is_what_would_be_saved(context, state, twice):
     whole = context | {"state": state}
     tree = take_apart(whole)
-    staging = Staging(measure(tree))
+    staging = Staging(lay_out(tree).size)
     if twice:
-        staging.stage(take_apart({"state": {"other": random_tensor(torch.float32, (70,))}}))
-    assert bytes_of(staging, staging.stage(tree)) == files_of(whole)
+        staging.stage(laid_out({"state": {"other": random_tensor(torch.float32, (70,))}}))
+    assert bytes_of(staging, staging.stage(lay_out(tree))) == files_of(whole)
 
 
 def test_tensors_in_any_layout_are_staged_in_order():
@@ -41,15 +45,15 @@ def test_tensors_in_any_layout_are_staged_in_order():
         "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
     }
     tree = take_apart({"state": state})
-    staging = Staging(measure(tree))
-    assert bytes_of(staging, staging.stage(tree)) == files_of({"state": state})
+    staging = Staging(lay_out(tree).size)
+    assert bytes_of(staging, staging.stage(lay_out(tree))) == files_of({"state": state})
 
 
 def test_what_is_staged_does_not_change_with_the_state():
     state = {"w": torch.zeros(1000)}
     tree = take_apart({"state": state})
-    staging = Staging(measure(tree))
-    before = bytes_of(staging, files := staging.stage(tree))
+    staging = Staging(lay_out(tree).size)
+    before = bytes_of(staging, files := staging.stage(lay_out(tree)))
     state["w"].add_(1)
     assert bytes_of(staging, files) == before
 
@@ -66,7 +70,7 @@ def test_frozen_tensors_are_copied_when_torch_counts_a_change_or_they_move(monke
 
     def stage(state):
         copied.clear()
-        files = staging.stage(take_apart({"state": state}))
+        files = staging.stage(laid_out({"state": state}))
         assert bytes_of(staging, files) == files_of({"state": state})
         return copied.copy()
 
@@ -83,9 +87,9 @@ def test_frozen_tensors_are_copied_when_torch_counts_a_change_or_they_move(monke
 def test_where_there_are_no_memory_files(monkeypatch):
     monkeypatch.delattr(stagings.os, "memfd_create")
     tree = take_apart({"state": {"w": torch.ones(100)}})
-    staging = Staging(measure(tree))
+    staging = Staging(lay_out(tree).size)
     assert staging.fd is None
-    assert bytes_of(staging, staging.stage(tree)) == files_of({"state": {"w": torch.ones(100)}})
+    assert bytes_of(staging, staging.stage(lay_out(tree))) == files_of({"state": {"w": torch.ones(100)}})
 
 
 def test_memory_that_is_not_to_be_had():
@@ -106,6 +110,8 @@ def test_pages_are_touched_at_once():
 def test_a_state_on_the_gpu_is_staged_pinned():
     state = {"w": random_tensor(torch.bfloat16, (4000, 3000)).cuda(), "b": random_tensor(torch.float32, (5,)).cuda()}
     tree = take_apart({"state": state})
-    staging = Staging(measure(tree))
+    staging = Staging(lay_out(tree).size)
     assert staging.pinned
-    assert bytes_of(staging, staging.stage(tree)) == files_of({"state": {k: v.cpu() for k, v in state.items()}})
+    assert bytes_of(staging, staging.stage(lay_out(tree))) == files_of(
+        {"state": {k: v.cpu() for k, v in state.items()}}
+    )
