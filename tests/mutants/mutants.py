@@ -50,13 +50,13 @@ MUTANTS = (
     Mutant(
         "rows-before-bytes",
         "artifactstore/session.py",
-        "        self._publish()\n        draft = Draft(",
+        "        self.publish()\n        draft = Draft(",
         "        draft = Draft(",
         "tests/crash/test_kills.py::test_add",
         also=(
             (
                 "            committed = self._depot.catalog.saves.commit(draft)\n",
-                "            committed = self._depot.catalog.saves.commit(draft)\n        self._publish()\n",
+                "            committed = self._depot.catalog.saves.commit(draft)\n        self.publish()\n",
             ),
         ),
     ),
