@@ -15,12 +15,11 @@ from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, overload
+from typing import Any, Literal, Self, overload
 
 from artifactstore import depot as depots
 from artifactstore import gc
 from artifactstore.background import Background, Job, ProcessWriter, Target, ThreadWriter, Ticket, Writer, save
-from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import Best, VersionInfo
 from artifactstore.context import (
     CheckpointContext,
@@ -34,13 +33,13 @@ from artifactstore.context import (
     parents_of,
     plain_parent,
 )
-from artifactstore.core.errors import Denied, Exists, Invalid, NotFound, StoreError, Unavailable
+from artifactstore.core.errors import Exists, Invalid, NotFound, StoreError, Unavailable
 from artifactstore.core.events import Event, Monitor, Step, Warn, silent
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference, check_label
 from artifactstore.core.policy import Policy
 from artifactstore.core.settings import Settings
-from artifactstore.depot import Clock, Depot, wall_clock
+from artifactstore.depot import Clock, Depot, OpenStore, wall_clock
 from artifactstore.lease import reading
 from artifactstore.ops import ingest
 from artifactstore.ops.collect import GRACE
@@ -63,14 +62,6 @@ class _Draft:
     links: tuple[Link, ...]
     tags: Tags
     base: VersionInfo | None
-
-
-class OpenStore(Protocol):
-    """A store that is open already"""
-
-    @property
-    def depot(self) -> Depot:
-        """Its parts"""
 
 
 class CheckpointManager:
@@ -233,7 +224,9 @@ class CheckpointManager:
             self._monitor(Warn(warning))
         writer: Writer
         if self._in_process and staging.fd is not None:
-            target = Target(_home(self._url, self._settings), self._catalog, self._settings, self._rules, self._grace)
+            target = Target(
+                depots.home_url(self._url, self._settings), self._catalog, self._settings, self._rules, self._grace
+            )
             writer = ProcessWriter(target, staging.fd, staging.size, self._monitor)
         else:
             writer = ThreadWriter(depot, staging.memory, self._rules, self._grace)
@@ -308,7 +301,7 @@ class CheckpointManager:
     def _opened_depot(self, *, create: bool) -> Depot:
         options: dict[str, Any] = {"settings": self._settings, "monitor": self._monitor, "clock": self._clock}
         for _ in range(_TRIES):
-            url = _home(self._url, self._settings)
+            url = depots.home_url(self._url, self._settings)
             try:
                 return depots.open_depot(url, self._catalog, **options)
             except NotFound:
@@ -425,14 +418,6 @@ def _url(place: Any) -> str:
     if not isinstance(place, str | os.PathLike) or not isinstance(os.fspath(place), str) or not os.fspath(place):
         raise Invalid(f"A place for checkpoints is a folder or the URL of a store, found {place!r:.60}", code="config")
     return os.fspath(place)
-
-
-def _home(url: str, settings: Settings) -> str:
-    folder = depots.folder_of(open_blobs(os.path.expanduser(url), settings))  # noqa: PTH111  # it may be a URL
-    try:
-        return url if folder is None else str(depots.home(folder))
-    except OSError as e:
-        raise Denied(f"Cannot look into {url}: {e.strerror}") from e
 
 
 def _parse_best(text: Any) -> Best:

@@ -1,6 +1,7 @@
 """Depot: the parts of one store, and how to open them"""
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from artifactstore.blobs.base import BlobReader, BlobStore
 from artifactstore.blobs.cache import CachedReader
@@ -19,7 +20,7 @@ from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
 from artifactstore.catalog.url import sqlite_url
-from artifactstore.core.errors import Conflict, Corrupt, Exists, Invalid, NoStore, NotFound, StoreError
+from artifactstore.core.errors import Conflict, Corrupt, Denied, Exists, Invalid, NoStore, NotFound, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
 from artifactstore.journal import PARTED, export, is_behind
@@ -174,6 +175,14 @@ class Depot:
             )
 
 
+class OpenStore(Protocol):
+    """A store that is open already"""
+
+    @property
+    def depot(self) -> Depot:
+        """Its parts"""
+
+
 def read_info(blobs: BlobStore) -> StoreInfo:
     """Raise NoStore when nothing was initialised there"""
     try:
@@ -217,6 +226,15 @@ def home(path: Path) -> Path:
     if (inner / SETTINGS_KEY).exists() or not all(_is_ours(entry.name) for entry in path.iterdir()):
         return inner
     return path
+
+
+def home_url(url: str, settings: Settings) -> str:
+    """The same for what may be a URL; `~` is the user's folder. Raise Denied"""
+    folder = folder_of(open_blobs(os.path.expanduser(url), settings))  # noqa: PTH111  # it may be a URL
+    try:
+        return url if folder is None else str(home(folder))
+    except OSError as e:
+        raise Denied(f"Cannot look into {url}: {e.strerror}") from e
 
 
 def init(

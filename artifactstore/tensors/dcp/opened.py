@@ -1,20 +1,11 @@
 """Opened: the store that a reader or writer of torch.distributed.checkpoint was given, also in another process"""
 
 import os
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from artifactstore.core.errors import Invalid
 from artifactstore.core.settings import Settings
-from artifactstore.depot import Depot, home, open_depot
-
-
-class OpenStore(Protocol):
-    """A store that is open already"""
-
-    @property
-    def depot(self) -> Depot:
-        """Its parts"""
+from artifactstore.depot import Depot, OpenStore, home_url, open_depot
 
 
 class Place:
@@ -34,8 +25,7 @@ class Place:
         """The open store; raise NoStore"""
         if self._depot is None:
             assert self._url is not None
-            url = self._url if "://" in self._url else str(home(Path(self._url)))
-            self._depot = open_depot(url, self._catalog, settings=self._settings)
+            self._depot = open_depot(home_url(self._url, self._settings), self._catalog, settings=self._settings)
         return self._depot
 
     def __getstate__(self) -> dict[str, Any]:

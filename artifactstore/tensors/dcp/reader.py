@@ -19,8 +19,8 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.names import Reference
 from artifactstore.core.reading import Stored, choose, narrow
 from artifactstore.core.settings import Settings
-from artifactstore.depot import Depot
-from artifactstore.tensors.dcp.opened import OpenStore, Place
+from artifactstore.depot import Depot, OpenStore
+from artifactstore.tensors.dcp.opened import Place
 from artifactstore.tensors.dtypes import TORCH, allocate, counted, view_bytes
 from artifactstore.tensors.loader import Verify, read_parts
 from artifactstore.tensors.misfits import is_plain

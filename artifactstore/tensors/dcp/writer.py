@@ -23,14 +23,14 @@ from artifactstore.core.manifest import BlobInfo, FileEntry
 from artifactstore.core.names import AliasName, ArtifactName, SafePath
 from artifactstore.core.settings import Settings
 from artifactstore.core.sharding import PATH, Chunk, Index
-from artifactstore.depot import Depot
+from artifactstore.depot import Depot, OpenStore
 from artifactstore.ops import ingest
 from artifactstore.ops.ingest import Labels
 from artifactstore.ops.transfer.cutter import cut_sources, entries
 from artifactstore.ops.transfer.source import MemoryFile, Source
 from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, join_session, open_session
-from artifactstore.tensors.dcp.opened import OpenStore, Place
+from artifactstore.tensors.dcp.opened import Place
 from artifactstore.tensors.dtypes import NAMES, stored_shape
 from artifactstore.tensors.save import tensor_file
 from artifactstore.tensors.tree import NamedTensor
