@@ -8,7 +8,7 @@ context = manager.restore_checkpoint("step-100", into={"model": model})
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -167,27 +167,30 @@ class CheckpointManager:
 
         Raise Invalid naming the place of a value that cannot be stored, NoSpace.
         """
-        with self._saving:
-            if self._background is not None:
-                self._own_background().settle()
-            draft = self._draft(context)
-            then = partial(self._settle, context, draft.artifact, draft.base)
-            if not wait:
-                return self._hand_over(draft, then)
-            tree = draft.tree
-            plan = ingest.IngestPlan(
-                draft.artifact, _tensors("save").sources(tree), draft.labels, draft.links, draft.tags
-            )
-            guarded = _guarded(self._open(create=True), _tensors("save").Unchanged(tree))
-            saved = save(guarded, plan, self._rules, self._grace)
-            then()
-            return saved
+        if not wait:
+            with self._saving:
+                self._settled()
+                return self._hand_over(context)
+        self._settled()
+        draft = self._draft(context)
+        tree = draft.tree
+        plan = ingest.IngestPlan(draft.artifact, _tensors("save").sources(tree), draft.labels, draft.links, draft.tags)
+        guarded = _guarded(self._open(create=True), _tensors("save").Unchanged(tree))
+        saved = save(guarded, plan, self._rules, self._grace)
+        self._settle(context, draft.artifact, draft.base)
+        return saved
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until what was saved is durable; raise what went wrong, Unavailable after `timeout` seconds"""
         with self._saving:
             if self._background is not None:
                 self._own_background().flush(timeout)
+
+    def _settled(self) -> None:
+        """Wait for the save before; raise what went wrong with it"""
+        with self._saving:
+            if self._background is not None:
+                self._own_background().settle()
 
     def _draft(self, context: Any) -> "_Draft":
         values = {**fields_of(context)}
@@ -203,14 +206,16 @@ class CheckpointManager:
         tags = Tags(aliases=(_LATEST,), best=best, metrics=metrics)
         return _Draft(artifact, tree, labels, links, tags, base)
 
-    def _hand_over(self, draft: "_Draft", then: Callable[[], None]) -> Ticket:
+    def _hand_over(self, context: Any) -> Ticket:
         """Copy the state, and have it written meanwhile"""
+        draft = self._draft(context)
         layout = _tensors("staging").lay_out(draft.tree)
         self._make_room(layout.size)
         assert self._staging is not None
         assert self._background is not None
         files = self._staging.stage(layout)
         job = Job(draft.artifact, files, draft.labels, draft.links, draft.tags)
+        then = partial(self._settle, context, draft.artifact, draft.base)
         return self._background.start(job, draft.labels.request_id or "", then)
 
     def _make_room(self, nbytes: int) -> None:

@@ -199,6 +199,26 @@ def test_policies_run_after_a_save_in_the_background(folder):
         assert [version.request_id for version in manager.list()] == ["r4", "r3"]
 
 
+def test_saves_that_wait_do_not_wait_for_each_other(folder):
+    together = threading.Barrier(2)
+
+    def monitor(event):
+        if event == Step("save.lease.after"):
+            together.wait(30)
+
+    with CheckpointManager({"storage_path": folder}, monitor=monitor) as manager:
+        threads = [
+            threading.Thread(target=manager.save_checkpoint, args=({"request_id": f"r{n}", "state": weights(n)},))
+            for n in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not together.broken
+        assert {version.request_id for version in manager.list()} == {"r0", "r1"}
+
+
 @pytest.mark.parametrize("place", ["store", "memory"])
 def test_a_store_that_cannot_be_opened_elsewhere_is_written_by_a_thread(tmp_path, folder, place):
     if place == "store":
