@@ -35,10 +35,7 @@ def run(folder: Path, rounds: int) -> dict[str, object]:
             shutil.rmtree(place)
             taken.setdefault(what, []).append(told)
             print(f"  round {number + 1}: {what:<44} {told}", flush=True)
-    return {
-        what: {key: statistics.median(one[key] for one in of) for key in of[0] if all(key in one for one in of)}
-        for what, of in taken.items()
-    }
+    return {what: {key: statistics.median(one[key] for one in of) for key in of[0]} for what, of in taken.items()}
 
 
 def _state() -> dict[str, Any]:
@@ -153,27 +150,26 @@ def _manager(folder: Path, state: dict[str, Any], **options: Any) -> Iterator[Sa
 
 
 @contextmanager
-def _safetensors(folder: Path, _state: dict[str, Any]) -> Iterator[Save]:
+def _one_file(folder: Path, write: Callable[[dict[str, Any], Path], object]) -> Iterator[Save]:
+    def save(state: dict[str, Any], number: int) -> Done:
+        path = folder / f"{number}.model"
+        write(state, path)
+        _sync(path)
+        return _at_once
+
+    yield save
+
+
+def _safetensors(folder: Path, _state: dict[str, Any]) -> Any:
     from safetensors.torch import save_file
 
-    def save(state: dict[str, Any], number: int) -> Done:
-        save_file(state, folder / f"{number}.safetensors")
-        _sync(folder / f"{number}.safetensors")
-        return _at_once
-
-    yield save
+    return _one_file(folder, save_file)
 
 
-@contextmanager
-def _torch_save(folder: Path, _state: dict[str, Any]) -> Iterator[Save]:
+def _torch_save(folder: Path, _state: dict[str, Any]) -> Any:
     import torch
 
-    def save(state: dict[str, Any], number: int) -> Done:
-        torch.save(state, folder / f"{number}.pt")
-        _sync(folder / f"{number}.pt")
-        return _at_once
-
-    yield save
+    return _one_file(folder, torch.save)
 
 
 @contextmanager
