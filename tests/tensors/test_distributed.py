@@ -1,5 +1,7 @@
 """Versions as checkpoints of torch.distributed"""
 
+import pickle
+
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
@@ -11,7 +13,8 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 from artifactstore import Settings, Store
 from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.formats.safetensors import write_header
-from artifactstore.tensors.distributed import StoreReader
+from artifactstore.core.lineage import Link, Relation
+from artifactstore.tensors.distributed import StoreReader, StoreWriter
 from tests.tensors.states import is_same, random_tensor
 
 
@@ -75,3 +78,14 @@ def test_two_values_in_a_byte_are_read_whole(tmp_path, store):
     item = ReadItem(LoadItemType.TENSOR, MetadataIndex("w"), torch.Size([0]), MetadataIndex("w"), [0, 0], [4, 8])
     with pytest.raises(Invalid, match="read it whole"):
         reader._part(item)
+
+
+def test_a_writer_is_sent_to_another_process_by_its_folder(tmp_path, store, state):
+    parent = Link(Relation.FINETUNE, "m:1", params={"layers": 3})
+    writer = pickle.loads(pickle.dumps(StoreWriter(str(tmp_path / "store"), "sent", step=3, parents=[parent])))
+    dcp.save({"w": state["model"]["w"]}, storage_writer=writer)
+    assert (writer.version.step, writer.version.ref) == (3, "sent:1")
+    [link] = store.depot.catalog.versions.parents(writer.version.id)
+    assert (link.ref, link.params["layers"]) == ("m:1", 3)
+    with pytest.raises(Invalid, match="give its folder or URL"):
+        pickle.dumps(StoreWriter(store, "sent"))

@@ -93,7 +93,10 @@ class StoreWriter(StorageWriter):
         self.version: VersionInfo | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_labels": replace(self._labels, metadata=dict(self._labels.metadata))}
+        # the mappings of links and labels are read-only, which pickle does not take
+        parents = tuple(replace(link, params=dict(link.params)) for link in self._parents)
+        labels = replace(self._labels, metadata=dict(self._labels.metadata))
+        return {**vars(self), "_labels": labels, "_parents": parents}
 
     def close(self) -> None:
         """Give up what was begun and not committed"""
