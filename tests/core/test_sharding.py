@@ -2,19 +2,15 @@
 
 import json
 from dataclasses import replace
-from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import Corrupt
-from artifactstore.core.formats.base import TensorInfo
-from artifactstore.core.manifest import BlobInfo, Extent, FileEntry, Manifest
-from artifactstore.core.names import ArtifactName, SafePath
 from artifactstore.core.sharding import PATH, Chunk, Index, put_together, unsharded
+from tests.core.shards import cells, gathered, written
 
 
 @st.composite
@@ -25,37 +21,16 @@ def grids(draw):
     return shape, cuts
 
 
-def version(parts, nbytes):
-    """A manifest with one file of one blob for each part: (name, dtype, shape, bytes)"""
-    files, blobs, memory = [], [], []
-    for number, (name, dtype, shape, data) in enumerate(parts):
-        extents = (Extent(len(blobs), 0, len(data)),) if data else ()
-        info = TensorInfo(name, dtype, shape, 0, len(data))
-        files.append(FileEntry(SafePath(f"rank-{number}"), len(data), Sha256.of(data), "safetensors", extents, (info,)))
-        if data:
-            # two ranks may write the same bytes; blobs are told apart here by their number
-            blobs.append(BlobInfo(Digest.of(bytes([number]) + data), len(data)))
-            memory.append(data)
-    assert sum(map(len, memory)) == nbytes
-    return Manifest(ArtifactName("a"), 1, tuple(files), tuple(blobs)), memory
-
-
-def gathered(stored, memory):
-    return b"".join(memory[one.blob][one.start : one.start + one.length] for one in stored.extents)
-
-
 @given(grids(), st.randoms(use_true_random=False))
 def test_any_grid_makes_up_the_tensor(grid, random):
     shape, cuts = grid
     whole = np.random.default_rng(0).integers(0, 2**16, shape, dtype=np.uint16)
     chunks, parts = [], []
-    for corner in product(*(list(pairwise(each)) for each in cuts)):
-        offsets, sizes = tuple(low for low, _ in corner), tuple(high - low for low, high in corner)
-        data = np.ascontiguousarray(whole[tuple(slice(low, high) for low, high in corner)]).tobytes()
+    for offsets, sizes, data in cells(whole, cuts):
         chunks.append(Chunk(offsets, sizes, f"rank-{len(parts)}", "w"))
         parts.append(("w", "U16", sizes, data))
     random.shuffle(chunks)
-    manifest, memory = version(parts, whole.nbytes)
+    manifest, memory = written([[part] for part in parts])
     found = put_together(manifest, Index.parse(Index({"w": shape}, {"w": chunks}).to_bytes()))
     assert (found.tensors["w"].dtype, found.tensors["w"].shape) == ("U16", shape)
     assert gathered(found.tensors["w"], memory) == whole.tobytes()
@@ -65,7 +40,7 @@ def halves():
     """Two halves of a tensor of shape (4, 2)"""
     parts = [("w", "U8", (2, 2), b"abcd"), ("w", "U8", (2, 2), b"efgh")]
     chunks = [Chunk((0, 0), (2, 2), "rank-0", "w"), Chunk((2, 0), (2, 2), "rank-1", "w")]
-    return version(parts, 8)[0], Index({"w": (4, 2)}, {"w": chunks})
+    return written([[part] for part in parts])[0], Index({"w": (4, 2)}, {"w": chunks})
 
 
 @pytest.mark.parametrize(
@@ -90,14 +65,14 @@ def test_parts_that_do_not_make_up_the_tensor_are_refused(change):
 
 
 def test_half_bytes_are_not_put_together():
-    manifest, _ = version([("w", "F4", (3,), b"ab"), ("w", "F4", (3,), b"cd")], 4)
+    manifest, _ = written([[("w", "F4", (3,), b"ab")], [("w", "F4", (3,), b"cd")]])
     chunks = [Chunk((0,), (3,), "rank-0", "w"), Chunk((3,), (3,), "rank-1", "w")]
     with pytest.raises(Corrupt):
         put_together(manifest, Index({"w": (6,)}, {"w": chunks}))
 
 
 def test_objects_and_paths_come_back():
-    manifest, memory = version([("step", "U8", (3,), b"abc")], 3)
+    manifest, memory = written([[("step", "U8", (3,), b"abc")]])
     index = Index({}, {}, {"step": ("rank-0", "step")}, {"step": ("a", 0, "step")})
     found = put_together(manifest, Index.parse(index.to_bytes()))
     assert gathered(found.objects["step"], memory) == b"abc"
@@ -108,7 +83,7 @@ def test_objects_and_paths_come_back():
 
 
 def test_a_version_that_no_ranks_wrote():
-    manifest, memory = version([("w", "U8", (3,), b"abc")], 3)
+    manifest, memory = written([[("w", "U8", (3,), b"abc")]])
     assert gathered(unsharded(manifest).tensors["w"], memory) == b"abc"
 
 
