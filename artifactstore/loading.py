@@ -17,33 +17,48 @@ if TYPE_CHECKING:
     from artifactstore.tensors.prefetch import Prefetch
     from artifactstore.tensors.report import LoadReport
 
+    Device = str | torch.device
+
 Verify = Literal["once", "always", "never"]
 
 
 class Loads:
     """Verbs of a store that give tensors
 
-    verify: `once` for each file of a machine, as long as it stays as it is, `always` or `never`.
+    device: where they come to be; dtype: what those of floating point become there, by default they stay as they are
+    stored. verify: `once` for each file of a machine, as long as it stays as it is, `always` or `never`. All raise
+    NotFound; Unavailable without torch, for a device that is not to be had or has no room; Corrupt naming the blob that
+    is damaged and lies nowhere else.
     """
 
     depot: Depot
 
-    def tensors(self, ref: str, *, verify: Verify = "once") -> "Handle":
-        """A handle with `keys`, `get_tensor` and `get_slice`, as safetensors' `safe_open` has them
-
-        Raise NotFound, Unavailable without torch.
-        """
+    def open_version(
+        self, ref: str, *, device: "Device" = "cpu", dtype: "torch.dtype | None" = None, verify: Verify = "once"
+    ) -> "Handle":
+        """A handle with `keys`, `get_tensor` and `get_slice`, as safetensors' `safe_open` has them"""
+        opening = _tensors("opening")
         version = self.depot.catalog.versions.resolve(Reference.parse(ref))
-        handle: Handle = _opening().open_version(self.depot, version.id, verify)
+        handle: Handle = opening.open_version(
+            self.depot, version.id, opening.loading_of(self.depot.settings, verify, device, dtype)
+        )
         return handle
 
-    def load(self, ref: str, *, names: Iterable[str] | None = None, verify: Verify = "once") -> "Loaded":
+    def load(
+        self,
+        ref: str,
+        *,
+        device: "Device" = "cpu",
+        names: Iterable[str] | None = None,
+        dtype: "torch.dtype | None" = None,
+        verify: Verify = "once",
+    ) -> "Loaded":
         """Tensors by name, all or those of the names; `report` of what it returns says how they came
 
         On the CPU they are views of mapped files, private to the caller, and are read when they are used. Raise
-        Invalid for names that are not there, Corrupt naming the blob that is damaged.
+        Invalid for names that are not there.
         """
-        return self.tensors(ref, verify=verify).load(names)
+        return self.open_version(ref, device=device, dtype=dtype, verify=verify).load(names)
 
     def load_into(
         self,
@@ -52,31 +67,62 @@ class Loads:
         *,
         strict: bool = True,
         names: Mapping[str, str] | None = None,
+        device: "Device" = "cpu",
         verify: Verify = "once",
     ) -> "LoadReport":
-        """Fill a module or a state dict in place
+        """Fill a module or a state dict in place, on whatever devices it is
 
         names: name here → name in the store, where they differ. strict: also raise Invalid for tensors that are
-        missing on either side. Raise Invalid naming all shapes and dtypes that differ, with nothing filled; Corrupt.
+        missing on either side. device: where those on `meta` come to be. Raise Invalid naming all shapes and dtypes
+        that differ, with nothing filled.
         """
-        return self.tensors(ref, verify=verify).load_into(into, strict=strict, names=names)
+        return self.open_version(ref, device=device, verify=verify).load_into(into, strict=strict, names=names)
 
-    def stream(self, ref: str, *, verify: Verify = "once") -> "Iterator[tuple[str, torch.Tensor]]":
-        """Names and tensors as they are ready; raise Corrupt"""
-        return self.tensors(ref, verify=verify).stream()
+    def stream(
+        self, ref: str, device: "Device" = "cpu", *, dtype: "torch.dtype | None" = None, verify: Verify = "once"
+    ) -> "Iterator[tuple[str, torch.Tensor]]":
+        """Names and tensors as they are ready"""
+        return self.open_version(ref, device=device, dtype=dtype, verify=verify).stream()
 
     def prefetch(
-        self, ref: str, plan: Mapping[str, Cut] | None = None, *, threads: int = 8, verify: Verify = "once"
+        self,
+        ref: str,
+        plan: Mapping[str, Cut] | None = None,
+        device: "Device" = "cpu",
+        *,
+        threads: int = 8,
+        dtype: "torch.dtype | None" = None,
+        verify: Verify = "once",
     ) -> "Prefetch":
         """Start to read what a plan says; `take(name)` of what it returns waits for a tensor
 
         plan: name → None for all of it, a slice of dimension 0, or (dimension, start, length).
         """
-        return self.tensors(ref, verify=verify).prefetch(plan, threads=threads)
+        return self.open_version(ref, device=device, dtype=dtype, verify=verify).prefetch(plan, threads=threads)
+
+    def state_dict(
+        self,
+        ref: str,
+        part: str | None = None,
+        *,
+        device: "Device" = "cpu",
+        dtype: "torch.dtype | None" = None,
+        verify: Verify = "once",
+    ) -> dict[str, Any]:
+        """What `load_state_dict` of a part takes, by default of the model; a tied weight has all its names
+
+        part: a key of a checkpoint's state, or the path of files without suffix and number of the shard. Raise Invalid,
+        naming the parts there are, for one that is not there.
+        """
+        parts = _tensors("parts")
+        version = self.depot.catalog.versions.resolve(Reference.parse(ref))
+        loading = _tensors("opening").loading_of(self.depot.settings, verify, device, dtype)
+        found: dict[str, Any] = parts.state_dict(self.depot, version.id, loading, part)
+        return found
 
 
-def _opening() -> Any:
+def _tensors(room: str) -> Any:
     try:
-        return import_module("artifactstore.tensors.opening")
+        return import_module(f"artifactstore.tensors.{room}")
     except ImportError as e:
         raise Unavailable(f"Tensors need {e.name}; run: pip install 'artifactstore[torch]'", code="extra") from e

@@ -24,6 +24,7 @@ from artifactstore.core.names import AliasName, ArtifactName, Reference
 from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
+from artifactstore.either import Either
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
 from artifactstore.loading import Loads
 from artifactstore.ops import (
@@ -50,6 +51,19 @@ from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
 
 
+def _open_store(
+    kind: "type[Store]",
+    url: str,
+    catalog: str | None = None,
+    *,
+    settings: Settings | None = None,
+    monitor: Monitor = silent,
+    read_only: bool = False,
+) -> "Store":
+    """Open a store that exists; raise NoStore"""
+    return kind(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
+
+
 class Store(Loads):
     """One store of model artifacts
 
@@ -57,6 +71,9 @@ class Store(Loads):
     >>> store.add(["./bert"], name="bert-base", aliases=["prod"])          # doctest: +SKIP
     >>> store.checkout("bert-base@prod", "./out")          # doctest: +SKIP
     """
+
+    # Store.open(url) opens a store, store.open(ref) a version of it
+    open = Either(_open_store, Loads.open_version)
 
     def __init__(self, depot: Depot) -> None:
         self.depot = depot
@@ -67,19 +84,6 @@ class Store(Loads):
     ) -> Self:
         """Make a store in an empty folder or under a prefix; raise Exists when there is one"""
         return cls(depots.init(url, catalog, settings=settings, monitor=monitor))
-
-    @classmethod
-    def open(
-        cls,
-        url: str,
-        catalog: str | None = None,
-        *,
-        settings: Settings | None = None,
-        monitor: Monitor = silent,
-        read_only: bool = False,
-    ) -> Self:
-        """Open a store that exists; raise NoStore"""
-        return cls(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
 
     @staticmethod
     def catalog_upgrade(url: str, catalog: str | None = None, *, settings: Settings | None = None) -> str:

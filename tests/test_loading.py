@@ -20,13 +20,13 @@ def store(tmp_path):
 
 def test_every_verb_gives_the_same_tensors(store):
     loaded = store.load("m@prod")
-    assert set(loaded) == {"w", "b"} == set(store.tensors("m").keys())
+    assert set(loaded) == {"w", "b"} == set(store.open("m").keys())
     assert str(loaded.report).startswith("m: 2 tensors, 64 B in ")
     state = {"w": torch.zeros(4, 3), "b": torch.zeros(4)}
     store.load_into(state, "m:1")
     with store.prefetch("m", {"w": slice(1, 3)}) as coming:
         part = coming.take("w")
-    for found in (state, dict(store.stream("m")), {name: store.tensors("m").get_tensor(name) for name in ("w", "b")}):
+    for found in (state, dict(store.stream("m")), {name: store.open("m").get_tensor(name) for name in ("w", "b")}):
         assert all(torch.equal(found[name], loaded[name]) for name in loaded)
     assert torch.equal(part, loaded["w"][1:3])
     assert list(store.load("m", names=["b"])) == ["b"]

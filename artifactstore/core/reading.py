@@ -136,3 +136,35 @@ def runs(tensors: Sequence[Stored]) -> dict[int, list[Run]]:
     for of_piece in found.values():
         of_piece.sort(key=lambda run: run.start)
     return dict(sorted(found.items()))
+
+
+def portions(wanted: Sequence[Run], limit: int) -> Iterator[list[Run]]:
+    """The same runs, in order, with at most `limit` bytes in each list: what one thread does at a time"""
+    portion: list[Run] = []
+    room = limit
+    for run in wanted:
+        done = 0
+        while done < run.length:
+            length = min(run.length - done, room)
+            portion.append(Run(run.start + done, length, run.tensor, run.at + done))
+            done, room = done + length, room - length
+            if not room:
+                yield portion
+                portion, room = [], limit
+    if portion:
+        yield portion
+
+
+def near(wanted: Sequence[Run], *, gap: int, most: int, count: int) -> Iterator[list[Run]]:
+    """Runs that lie one behind the other, at most `gap` bytes apart and `most` from first to last, up to `count`"""
+    group: list[Run] = []
+    end = 0
+    for run in wanted:
+        fits = 0 <= run.start - end <= gap and run.start + run.length - group[0].start <= most if group else True
+        if not fits or len(group) == count:
+            yield group
+            group = []
+        group.append(run)
+        end = run.start + run.length
+    if group:
+        yield group

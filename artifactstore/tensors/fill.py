@@ -7,14 +7,15 @@ is hashed and not wanted.
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
 from blake3 import blake3
 
 from artifactstore.core.digest import Digest
-from artifactstore.core.reading import Run
+from artifactstore.core.errors import Corrupt
+from artifactstore.core.reading import Run, near
 from artifactstore.ops.transfer.source import Stamp, looking_at
 from artifactstore.ops.transfer.threads import start_pool
 from artifactstore.tensors.pieces import Opened, Piece
@@ -22,7 +23,7 @@ from artifactstore.tensors.pieces import Opened, Piece
 # Read at a time: what is hashed is still in the processor's cache.
 _STEP = 4 << 20
 # Bytes between two runs that are read along with them, as one read is cheaper than two.
-_GAP = 64 << 10
+GAP = 64 << 10
 # Memory areas that preadv takes (IOV_MAX).
 _AREAS = 1024
 
@@ -46,50 +47,50 @@ class Done:
     checked: tuple[Stamp, Digest] | None = None
 
 
-Ready = Callable[[Job], None]
+Work = Callable[[Job], Done]
 
 
-def ignore(_job: Job) -> None:
-    """Nobody waits for single tensors"""
+def work_all(jobs: Sequence[Job], work: Work, threads: int) -> Iterator[Done]:
+    """Do all of it, in the order of the jobs; raise Corrupt naming a piece that is damaged
 
-
-def fill(jobs: Sequence[Job], views: Mapping[int, memoryview], threads: int, ready: Ready = ignore) -> Iterator[Done]:
-    """Do all of it, in the order of the jobs; views: the memory of each tensor by number
-
-    ready: called by the thread that filled what a job is about. Raise Corrupt naming a piece that is damaged.
+    What a file turns out not to have is looked for once more, as it may have moved or lie elsewhere too.
     """
 
-    def work(job: Job) -> Done:
-        done = _fill(job, views)
-        ready(job)
-        return done
+    def surely(job: Job) -> Done:
+        try:
+            return work(job)
+        except Corrupt:
+            if job.file is None or job.piece.digest is None:
+                raise
+        return work(replace(job, file=None))
 
     if threads < 2 or len(jobs) < 2:
-        yield from map(work, jobs)
+        yield from map(surely, jobs)
         return
     with start_pool(min(threads, len(jobs)), "artstore-load") as pool:
         try:
-            yield from pool.map(work, jobs)
+            yield from pool.map(surely, jobs)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fill(job: Job, views: Mapping[int, memoryview]) -> Done:
+def fill(job: Job, views: Mapping[int, memoryview]) -> Done:
+    """Do one job; views: the memory of each tensor by number. Raise Corrupt"""
     if job.file is None:
         return _aside(job, views)
     if not job.check:
         reads = nbytes = 0
-        for group in _groups(job.runs):
-            areas = list(_areas(group, views))
-            reads += _read(job, areas, group[0].start)
-            nbytes += sum(map(len, areas))
+        for group in near(job.runs, gap=GAP, most=_STEP, count=_AREAS // 2):
+            begin, end = group[0].start, group[-1].start + group[-1].length
+            reads += read(job, list(_areas(group, views, begin, end)), begin)
+            nbytes += end - begin
         return Done(reads, nbytes)
     aside = _overlaps(job.runs)
-    memory = [memoryview(bytearray(job.piece.size))] if aside else list(_whole(job, views))
+    memory = [memoryview(bytearray(job.piece.size))] if aside else list(_areas(job.runs, views, 0, job.piece.size))
     hasher = blake3()
     reads = 0
     for start, areas in _steps(memory):
-        reads += _read(job, areas, start)
+        reads += read(job, areas, start)
         for area in areas:
             hasher.update(area)
     if aside:
@@ -121,41 +122,16 @@ def _copy(runs: Sequence[Run], memory: memoryview, views: Mapping[int, memoryvie
         views[run.tensor][run.at : run.at + run.length] = memory[run.start : run.start + run.length]
 
 
-def _groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Runs that lie close together"""
-    group: list[Run] = []
-    end = nbytes = 0
-    for run in runs:
-        near = group and 0 <= run.start - end <= _GAP and len(group) * 2 < _AREAS - 2 and nbytes < _STEP
-        if group and not near:
-            yield group
-            group, nbytes = [], 0
-        group.append(run)
-        end, nbytes = run.start + run.length, nbytes + run.length
-    if group:
-        yield group
-
-
-def _areas(runs: Sequence[Run], views: Mapping[int, memoryview]) -> Iterator[memoryview]:
-    """The memory of runs one after the other, and some for what lies between them"""
-    at = runs[0].start
+def _areas(runs: Sequence[Run], views: Mapping[int, memoryview], begin: int, end: int) -> Iterator[memoryview]:
+    """Memory for all bytes of a piece from `begin` to `end`: that of the runs, and some for what lies between them"""
+    at = begin
     for run in runs:
         if run.start > at:
             yield memoryview(bytearray(run.start - at))
         yield views[run.tensor][run.at : run.at + run.length]
         at = run.start + run.length
-
-
-def _whole(job: Job, views: Mapping[int, memoryview]) -> Iterator[memoryview]:
-    """The memory for all bytes of a piece in order: that of the tensors, and some for the rest"""
-    at = 0
-    for run in job.runs:
-        if run.start > at:
-            yield memoryview(bytearray(run.start - at))
-        yield views[run.tensor][run.at : run.at + run.length]
-        at = run.start + run.length
-    if at < job.piece.size:
-        yield memoryview(bytearray(job.piece.size - at))
+    if at < end:
+        yield memoryview(bytearray(end - at))
 
 
 def _overlaps(runs: Sequence[Run]) -> bool:
@@ -181,7 +157,7 @@ def _steps(areas: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]
         yield start, portion
 
 
-def _read(job: Job, areas: Sequence[memoryview], start: int) -> int:
+def read(job: Job, areas: Sequence[memoryview], start: int) -> int:
     """Fill the areas one after the other from `start`; how many calls it took"""
     assert job.file is not None
     left, calls = deque(area for area in areas if len(area)), 0

@@ -4,6 +4,8 @@ The names are those of safetensors' `safe_open`: https://huggingface.co/docs/saf
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,8 +13,9 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.loader import Loaded, Loading, load, read_into
+from artifactstore.tensors.loader import Loaded, load, read_into
 from artifactstore.tensors.misfits import Targets
+from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source
 from artifactstore.tensors.prefetch import Prefetch
 from artifactstore.tensors.report import LoadReport
@@ -25,14 +28,30 @@ class Handle:
 
     def __init__(self, source: Source, loading: Loading) -> None:
         self._source, self._loading = source, loading
+        self._holding = ExitStack()
+        self._held = False
 
     def __enter__(self) -> Self:
+        self._holding.enter_context(self._hold())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is kept open"""
+        self._holding.close()
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Keep what is loaded from being collected, once"""
+        if self._held:
+            yield
+            return
+        with self._source.held():
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def keys(self) -> list[str]:
         """The names of all tensors"""
@@ -40,19 +59,24 @@ class Handle:
 
     def get_tensor(self, name: str) -> torch.Tensor:
         """One tensor; raise Invalid when there is none of this name"""
-        return self.load([name])[name]
+        return load(self._source, self._loading, [name])[name]
 
     def get_slice(self, name: str) -> "TensorSlice":
         """One tensor of which a part will be asked for; raise Invalid when there is none of this name"""
         return TensorSlice(self, self._source.get(name))
 
+    def get_part(self, name: str, cut: Cut) -> torch.Tensor:
+        """What a plan would name of one tensor; raise Invalid"""
+        return load(self._source, self._loading, plan={name: cut})[name]
+
     def load(self, names: Iterable[str] | None = None, *, plan: Mapping[str, Cut] | None = None) -> Loaded:
-        """Tensors on the CPU, by name: all, those of the names, or the parts that a plan names
+        """Tensors by name: all, those of the names, or the parts that a plan names
 
         plan: name → None for all of it, a slice of dimension 0, or (dimension, start, length); only these bytes are
         read. Raise Invalid for what is not there, Corrupt for a damaged blob.
         """
-        return load(self._source, self._loading, names, plan)
+        with self._hold():
+            return load(self._source, self._loading, names, plan)
 
     def prefetch(self, plan: Mapping[str, Cut] | None = None, *, threads: int = 8) -> Prefetch:
         """Start to read what a plan says, or all; tensors are taken from what this returns, in a `with` block"""
@@ -73,11 +97,12 @@ class Handle:
         targets = Targets.of(into, names or {})
         targets.check(self._source.tensors, strict=strict)
         direct, others = targets.split(self._source.tensors)
-        report = read_into(self._source, direct, self._loading)
-        if others:
-            loaded = load(self._source, self._loading, others)
-            targets.copy(loaded)
-            report = report.plus(loaded.report)
+        with self._hold():
+            report = read_into(self._source, direct, self._loading)
+            if others:
+                loaded = load(self._source, replace(self._loading, dtype=None), others)
+                targets.copy(loaded)
+                report = report.plus(loaded.report)
         return report
 
 
@@ -105,6 +130,6 @@ class TensorSlice:
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
         name = self._stored.name
         if isinstance(first, slice) and first.step in (None, 1):
-            part = self._handle.load(plan={name: first})[name]
+            part = self._handle.get_part(name, first)
             return part[(slice(None), *rest)] if rest else part
         return self._handle.get_tensor(name)[index]

@@ -81,9 +81,9 @@ def _memory(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether its memory is on the CPU and is its content, in order"""
-    cpu = tensor.device.type == "cpu" and tensor.layout == torch.strided
-    return cpu and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+    """Whether its memory is its content, in order"""
+    there = not tensor.is_meta and tensor.layout == torch.strided
+    return there and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
 
 
 def _differences(name: str, tensor: torch.Tensor, stored: Stored) -> list[str]:

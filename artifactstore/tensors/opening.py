@@ -3,19 +3,22 @@
 from os import PathLike
 from pathlib import Path
 
+import torch
+
 from artifactstore.core.digest import Digest
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.fetch import load_manifest
+from artifactstore.tensors.engine import parse_device
 from artifactstore.tensors.handle import Handle
-from artifactstore.tensors.loader import Loading, Verify
+from artifactstore.tensors.options import Loading, Verify
 from artifactstore.tensors.pieces import Source, of_folder, of_version
 
 
-def open_version(depot: Depot, version: Digest, verify: Verify = "once") -> Handle:
-    """The tensors of a version, to be verified once for each machine, always or never"""
-    return Handle(source_of(depot, version), loading_of(depot.settings, verify))
+def open_version(depot: Depot, version: Digest, loading: Loading) -> Handle:
+    """The tensors of a version"""
+    return Handle(source_of(depot, version), loading)
 
 
 def source_of(depot: Depot, version: Digest) -> Source:
@@ -23,14 +26,22 @@ def source_of(depot: Depot, version: Digest) -> Source:
     return of_version(depot, load_manifest(depot, version))
 
 
-def open_plain(path: str | PathLike[str]) -> Handle:
+def open_plain(
+    path: str | PathLike[str], device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Handle:
     """The tensors of a safetensors file, or of all in a folder; nothing says what their bytes should be
 
     Raise NotFound, Invalid for a malformed file or a name that two files have.
     """
-    return Handle(of_folder(Path(path)), loading_of(Settings(), "never"))
+    return Handle(of_folder(Path(path)), loading_of(Settings(), "never", device, dtype))
 
 
-def loading_of(settings: Settings, verify: Verify) -> Loading:
-    """How, by the settings of a store"""
-    return Loading(verify, Attestations(Path(settings.attested).expanduser()), settings.readers)
+def loading_of(
+    settings: Settings,
+    verify: Verify = "once",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Loading:
+    """How, by the settings of a store; raise Invalid, Unavailable for a device that is not to be had"""
+    attestations = Attestations(Path(settings.attested).expanduser())
+    return Loading(verify, attestations, settings.readers, parse_device(device), dtype)

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from artifactstore.catalog.base import Place
@@ -15,7 +16,8 @@ from artifactstore.core.manifest import BlobInfo, Extent, Manifest
 from artifactstore.core.reading import Stored, choose
 from artifactstore.core.sharding import Index, Sharded
 from artifactstore.depot import Depot, folder_of
-from artifactstore.ops.transfer.fetch import damaged, read_blob
+from artifactstore.lease import reading
+from artifactstore.ops.transfer.fetch import damaged, note_load, read_blob
 from artifactstore.ops.transfer.ranges import Ranges
 from artifactstore.ops.transfer.source import FLAGS, LocalReading, Stamp, looking_at
 
@@ -40,7 +42,8 @@ class Piece:
 class Source:
     """What can be loaded: tensors by name, the pieces their extents number, and what to call it
 
-    objects: what else ranks wrote, as bytes; paths: the keys of a state that a name stands for.
+    objects: what else ranks wrote, as bytes; paths: the keys of a state that a name stands for. held: a block in which
+    nothing of it is collected.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Source:
     pieces: Sequence[Piece]
     objects: Mapping[str, Stored] = field(default_factory=dict)
     paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    held: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def get(self, name: str) -> Stored:
         """One tensor; raise Invalid when there is none of this name"""
@@ -69,7 +73,15 @@ def of_version(depot: Depot, manifest: Manifest) -> Source:
     places = depot.catalog.blobs.places([blob.digest for blob in manifest.blobs])
     pieces = [_blob(depot, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
     found = _sharded(depot, manifest)
-    return Source(str(manifest.artifact), found.tensors, pieces, found.objects, found.paths)
+    held = partial(_held, depot, manifest.id)
+    return Source(str(manifest.artifact), found.tensors, pieces, found.objects, found.paths, held)
+
+
+@contextmanager
+def _held(depot: Depot, version: Digest) -> Iterator[None]:
+    with reading(depot, version):
+        yield
+    note_load(depot, version)
 
 
 def _sharded(depot: Depot, manifest: Manifest) -> Sharded:
@@ -132,10 +144,7 @@ def _file(path: Path, size: int) -> Piece:
 
 @contextmanager
 def opened(pieces: Mapping[int, Piece]) -> Iterator[dict[int, Opened]]:
-    """Those that are files and still there, by number; raise Corrupt for one of another size
-
-    One that is not there may have moved: `whole` finds out.
-    """
+    """Those that are files, still there and of their size, by number; `whole` finds out where the others are"""
     found: dict[int, Opened] = {}
     with ExitStack() as stack:
         for number, piece in pieces.items():
@@ -145,7 +154,8 @@ def opened(pieces: Mapping[int, Piece]) -> Iterator[dict[int, Opened]]:
                 fd = os.open(piece.path, FLAGS)
                 stack.callback(os.close, fd)
                 stamp = Stamp.of(os.fstat(fd))
-                if stamp.size != piece.size:
+                if stamp.size == piece.size:
+                    found[number] = Opened(piece, fd, stamp)
+                elif piece.digest is None:
                     raise piece.damaged()
-                found[number] = Opened(piece, fd, stamp)
         yield found

@@ -4,7 +4,7 @@ The shape is that of safetensors 0.9's `PrefetchLoader`: each tensor is taken on
 """
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -13,12 +13,12 @@ from typing import Self
 import torch
 
 from artifactstore.core.errors import Invalid
-from artifactstore.core.reading import Cut, choose, narrow
-from artifactstore.tensors.dtypes import allocate
-from artifactstore.tensors.fill import Job
-from artifactstore.tensors.loader import Loading, pieces_of
+from artifactstore.core.reading import Cut, Stored, choose, narrow
+from artifactstore.tensors.loader import converted, pieces_of, report
+from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source
 from artifactstore.tensors.report import LoadReport, Tally
+from artifactstore.tensors.room import make
 
 
 class _LeftError(Exception):
@@ -26,7 +26,7 @@ class _LeftError(Exception):
 
 
 class Prefetch:
-    """Tensors on their way to the CPU; leaving the block ends what is not done
+    """Tensors on their way to a device; leaving the block ends what is not done
 
     Raise Invalid for names that are not there, or parts that leave their tensor.
     """
@@ -36,12 +36,7 @@ class Prefetch:
     ) -> None:
         self._source, self._loading = source, replace(loading, threads=threads)
         self._wanted = [narrow(one, (plan or {}).get(one.name)) for one in choose(source.tensors, plan)]
-        self._tensors = {
-            one.name: allocate(one.dtype, one.shape, one.nbytes, torch.device("cpu")) for one in self._wanted
-        }
-        self._missing = Counter(
-            number for number, one in enumerate(self._wanted) for _ in {e.blob for e in one.extents}
-        )
+        self._tensors = make(self._wanted, loading.device, loading.engine_of(loading.device))
         self._changed = threading.Condition()
         self._ready: deque[str] = deque(one.name for one in self._wanted if not one.extents)
         self._there = set(self._ready)
@@ -69,7 +64,7 @@ class Prefetch:
             self._changed.wait_for(lambda: name in self._there or self._error is not None)
             if name not in self._there and self._error is not None:
                 raise self._error
-            return self._tensors.pop(name)
+            return converted(self._tensors.pop(name), self._loading.dtype)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that nobody has taken, as they are ready; raise Corrupt"""
@@ -83,7 +78,7 @@ class Prefetch:
                 name = self._ready.popleft() if self._ready else ""
                 tensor = self._tensors.pop(name, None)
             if tensor is not None:
-                yield name, tensor
+                yield name, converted(tensor, self._loading.dtype)
 
     def report(self) -> LoadReport:
         """What was done, once all of it is; raise what went wrong"""
@@ -96,21 +91,18 @@ class Prefetch:
     def _read(self, into: Sequence[torch.Tensor]) -> None:
         tally = Tally()
         try:
-            with pieces_of(self._source, self._wanted, self._loading, tally) as pieces:
+            with self._source.held(), pieces_of(self._source, self._wanted, self._loading, tally) as pieces:
                 pieces.fill(self._wanted, into, self._one)
-            self._report = tally.report(self._source.name, self._wanted)
+            self._report = report(self._source, self._wanted, tally)
         except BaseException as e:  # noqa: BLE001  # whoever waits is told
             with self._changed:
                 self._error = e
                 self._changed.notify_all()
 
-    def _one(self, job: Job) -> None:
+    def _one(self, one: Stored) -> None:
         if self._left:
             raise _LeftError
         with self._changed:
-            for number in {run.tensor for run in job.runs}:
-                self._missing[number] -= 1
-                if not self._missing[number]:
-                    self._ready.append(self._wanted[number].name)
-                    self._there.add(self._wanted[number].name)
+            self._ready.append(one.name)
+            self._there.add(one.name)
             self._changed.notify_all()

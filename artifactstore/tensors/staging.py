@@ -20,6 +20,7 @@ from artifactstore.core.names import SafePath
 from artifactstore.core.units import format_size
 from artifactstore.ops.transfer.source import StagedFile
 from artifactstore.tensors import document
+from artifactstore.tensors.pinned import pin
 from artifactstore.tensors.save import Table, changes, table
 from artifactstore.tensors.tree import StateTree
 
@@ -146,16 +147,11 @@ def _mapped(fd: int | None, size: int) -> mmap.mmap:
 
 
 def _pin(memory: torch.Tensor) -> tuple[bool, list[str]]:
-    """Ask the driver to keep these pages where they are, where there is one; whether it does, and warnings"""
+    """Pin it where there is a GPU in use; whether it is, and warnings"""
     if not _CUDA.is_initialized():
         return False, []
-    code = _CUDA.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)
-    if int(code) == 0:
-        return True, []
-    text = (
-        f"The driver does not pin {format_size(memory.nbytes)} (CUDA error {int(code)}); copies from the GPU are slow"
-    )
-    return False, [f"{text}; raise the limit (ulimit -l)"]
+    refused = pin(memory)
+    return refused is None, [] if refused is None else [refused]
 
 
 def _let_go(fd: int | None, pinned: int | None) -> None:

@@ -1,5 +1,6 @@
 """Reading: which bytes make up a tensor, or a part of one"""
 
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from artifactstore.core.errors import Invalid
 from artifactstore.core.manifest import Extent
-from artifactstore.core.reading import Stored, choose, narrow, runs
+from artifactstore.core.reading import Run, Stored, choose, narrow, near, portions, runs
 
 
 def laid(shape, lengths):
@@ -94,3 +95,43 @@ def test_every_name_that_is_not_there_is_told():
     with pytest.raises(Invalid, match="c, d") as failed:
         choose(tensors, ["a", "c", "d"])
     assert failed.value.facts["names"] == ["c", "d"]
+
+
+bare = st.lists(st.tuples(st.integers(-3, 9), st.integers(1, 20)), max_size=12)
+
+
+def laid_out(steps):
+    """Runs in the order of their starts, with gaps and overlaps"""
+    found, at = [], 0
+    for number, (gap, length) in enumerate(steps):
+        start = max(at + gap, 0)
+        found.append(Run(start, length, number, 0))
+        at = start + length
+    return sorted(found, key=lambda run: run.start)
+
+
+@given(bare, st.integers(1, 30))
+def test_portions_have_every_byte_once_and_no_more_than_they_may(steps, limit):
+    wanted = laid_out(steps)
+    found = list(portions(wanted, limit))
+    assert all(0 < sum(run.length for run in some) <= limit for some in found)
+    assert all(sum(run.length for run in some) == limit for some in found[:-1])
+    bytes_of = [(run.tensor, run.at + n, run.start + n) for some in found for run in some for n in range(run.length)]
+    assert bytes_of == [(run.tensor, run.at + n, run.start + n) for run in wanted for n in range(run.length)]
+
+
+@given(bare, st.integers(0, 6), st.integers(1, 60), st.integers(1, 4))
+def test_what_lies_near_is_read_at_once(steps, gap, most, count):
+    wanted = laid_out(steps)
+    found = list(near(wanted, gap=gap, most=most, count=count))
+    assert [run for some in found for run in some] == wanted
+    ends = [run.start + run.length for run in wanted]
+    for some in found:
+        assert len(some) <= count
+        assert len(some) == 1 or some[-1].start + some[-1].length - some[0].start <= most
+        first = wanted.index(some[0])
+        assert all(0 <= run.start - ends[first + n] <= gap for n, run in enumerate(some[1:]))
+    for before, after in pairwise(found):
+        begin, end = after[0].start, after[0].start + after[0].length
+        apart = not 0 <= begin - (before[-1].start + before[-1].length) <= gap
+        assert apart or len(before) == count or end - before[0].start > most

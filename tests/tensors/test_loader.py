@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from artifactstore.core.errors import Corrupt, Invalid, NotFound
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from artifactstore.core.settings import Settings
 from artifactstore.store import Store
 from artifactstore.tensors import mapping
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.opening import open_plain, open_version
+from artifactstore.tensors.engine import PlainEngine, parse_device
+from artifactstore.tensors.opening import loading_of, open_plain, open_version
 from tests.tensors.states import is_same, random_tensor
 
 SETTLE = 2.1  # seconds until a file is old enough to be vouched for
@@ -47,19 +49,32 @@ def filled(tmp_path_factory, folder):
         yield store
 
 
-@pytest.fixture(params=["mapped", "read"])
+CPU = torch.device("cpu")
+GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
+HOW = {}  # what the fixture `way` asks of loads
+
+
+@pytest.fixture(params=["mapped", "read", "sent", "sent and hashed there", GPU])
 def way(request, monkeypatch):
+    """All ways that tensors come: also as to a device, which is the CPU here, and to a GPU"""
     if request.param == "read":
         monkeypatch.setattr(mapping, "supported", lambda: False)
+    elif request.param == "cuda":
+        monkeypatch.setitem(HOW, "device", torch.device("cuda", 0))
+    elif request.param != "mapped":
+        there = (lambda flat: Digest.of(flat.numpy())) if "hashed" in request.param else None
+        monkeypatch.setitem(HOW, "engine_of", lambda device: PlainEngine(device, there))
+    return request.param
 
 
 def same(one, two):
-    """The same tensors, bit by bit, in any order"""
-    return is_same(dict(sorted(one.items())), dict(sorted(two.items())))
+    """The same tensors, bit by bit, in any order, wherever they are"""
+    return is_same(*({name: tensor.cpu() for name, tensor in sorted(each.items())} for each in (one, two)))
 
 
-def opened(store, verify="once", ref="m"):
-    return open_version(store.depot, store.resolve(ref).id, verify)
+def opened(store, verify="once", ref="m", **how):
+    loading = dataclasses.replace(loading_of(store.depot.settings, verify), **HOW | how)
+    return open_version(store.depot, store.resolve(ref).id, loading)
 
 
 def blobs(store):
@@ -100,8 +115,9 @@ def test_plain_files_give_what_safetensors_gives(folder):
     assert same({name: whole.get_tensor(name) for name in whole.keys()}, whole.load())  # noqa: SIM118  # its own
 
 
+@pytest.mark.usefixtures("way")
 def test_memory_that_exists_is_filled(filled, tensors):
-    into = {name: torch.empty_like(tensor) for name, tensor in tensors.items()}
+    into = {name: torch.empty_like(tensor, device=HOW.get("device")) for name, tensor in tensors.items()}
     addresses = {name: tensor.data_ptr() for name, tensor in into.items()}
     report = opened(filled, "always").load_into(into)
     assert same(into, tensors)
@@ -114,7 +130,7 @@ def test_memory_that_exists_is_filled(filled, tensors):
 def test_tensors_belong_to_the_caller(filled, tensors):
     first = opened(filled).load(["middle"])["middle"]
     first.zero_()
-    assert is_same(opened(filled, "always").load(["middle"])["middle"], tensors["middle"])
+    assert same(opened(filled, "always").load(["middle"]), {"middle": tensors["middle"]})
 
 
 @pytest.mark.usefixtures("way")
@@ -145,7 +161,7 @@ def test_what_was_written_a_moment_ago_is_hashed_again(tmp_path, folder):
 def test_without_a_place_to_note_it_everything_is_hashed(filled, tensors):
     depot = dataclasses.replace(filled.depot, settings=Settings(attested="/dev/null/attested.sqlite"))
     for _ in range(2):
-        loaded = open_version(depot, filled.resolve("m").id).load()
+        loaded = open_version(depot, filled.resolve("m").id, loading_of(depot.settings)).load()
         assert set(loaded.report.verified) == {"hashed"}
     assert same(loaded, tensors)
 
@@ -175,6 +191,7 @@ def test_a_blob_that_is_gone_or_cut_short_is_told(tmp_path, folder):
             opened(store, "never").load()
 
 
+@pytest.mark.usefixtures("way")
 def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, tensors):
     with Store.init(s3_url, f"sqlite:///{tmp_path}/catalog.sqlite") as store:
         store.add([folder], name="m")
@@ -183,21 +200,63 @@ def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, ten
         assert same(loaded, tensors)
 
 
+@pytest.mark.usefixtures("way")
 def test_parts_are_what_torch_says_they_are(filled, tensors):
     handle, whole = opened(filled), tensors["middle"]
     for cut in (slice(3, 900), slice(None, -1), (0, 1499, 1), (1, 100, 70), (-1, 0, 1000), (0, 5, 0)):
         wanted = whole[cut] if isinstance(cut, slice) else whole.narrow(*cut)
-        assert is_same(handle.load(plan={"middle": cut})["middle"], wanted.contiguous())
+        assert same(handle.load(plan={"middle": cut}), {"middle": wanted.contiguous()})
     part = handle.get_slice("middle")
     assert (part.get_shape(), part.get_dtype(), part.dtype) == ([1500, 1000], "F32", torch.float32)
     for index in (slice(5, 9), (slice(5, 9), 3), (slice(None), slice(2, 4)), 7, -1, (7, 3), ...):
-        assert is_same(part[index].contiguous(), whole[index].contiguous())
+        assert same({"": part[index].contiguous()}, {"": whole[index].contiguous()})
 
 
 def test_only_the_bytes_of_a_part_are_read(filled):
     report = opened(filled, "never").load(plan={"large": (0, 1 << 20, 1 << 20), "middle": (1, 0, 1)}).report
     assert report.nbytes == (4 << 20) + 1500 * 4
     assert report.read_bytes < 10 << 20
+
+
+class Full(PlainEngine):
+    """A device with little room"""
+
+    def free(self):
+        return 1 << 20
+
+
+class TestDevice:
+    def test_what_has_no_room_is_told_before_anything_is_made(self, filled):
+        with pytest.raises(Unavailable, match=r"need 77\.\d MB on cpu: 1\.0 MB are free") as failed:
+            opened(filled, engine_of=Full).load()
+        assert failed.value.facts["nbytes"] > 71 << 20
+        assert opened(filled, engine_of=Full).load(["small"])
+        with pytest.raises(Unavailable):
+            opened(filled, engine_of=Full).prefetch()
+
+    def test_tensors_become_another_dtype_where_they_are_of_floating_point(self, filled, tensors):
+        for found in (
+            opened(filled, dtype=torch.float16).load(),
+            opened(filled, dtype=torch.float16, engine_of=PlainEngine).load(),
+            dict(opened(filled, dtype=torch.float16).stream()),
+        ):
+            wanted = {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in tensors.items()}
+            assert same(found, wanted)
+
+    def test_a_device_that_is_none_or_not_there_is_told(self):
+        for wrong in ("gpu", "meta"):
+            with pytest.raises(Invalid):
+                parse_device(wrong)
+        with pytest.raises(Unavailable, match="There is no"):
+            parse_device("cuda:99")
+        with pytest.raises(Invalid, match="floating point"):
+            loading_of(Settings(), dtype=torch.int8)
+
+    def test_memory_on_several_devices_is_filled_at_once(self, filled, tensors):
+        """`meta` has none, so those come to be where it is said"""
+        into = {"large": torch.empty_like(tensors["large"]), "middle": torch.empty(1500, 1000, device="meta")}
+        opened(filled, engine_of=PlainEngine).load_into(into, strict=False)
+        assert same(into, {name: tensors[name] for name in into})
 
 
 class TestInto:
@@ -279,6 +338,7 @@ def test_names_that_are_not_there_are_told(filled, tmp_path):
         open_plain(tmp_path)
 
 
+@pytest.mark.usefixtures("way")
 class TestPrefetch:
     def test_tensors_are_taken_by_name_and_as_they_come(self, filled, tensors):
         with opened(filled).prefetch() as coming:

@@ -2,6 +2,7 @@
 
 import mmap
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from artifactstore.core.manifest import MAX_BLOB
@@ -42,10 +43,11 @@ class BufferPool:
     """Buffers of 64 MiB within `budget` bytes, five at the least; asking for more waits
 
     All are of one size, so that each can serve every blob and none is ever unmapped on the way; of a buffer only the
-    pages that were touched take memory, and the one used last is used next.
+    pages that were touched take memory, and the one used last is used next. prepare: called with each that is made.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, prepare: Callable[[mmap.mmap], None] | None = None) -> None:
+        self._prepare = prepare
         self._left = max(budget // MAX_BLOB, _FEWEST)
         self._free: list[mmap.mmap] = []
         self._changed = threading.Condition()
@@ -57,6 +59,8 @@ class BufferPool:
             if not self._free:
                 self._left -= 1
                 self._free.append(mmap.mmap(-1, MAX_BLOB))
+                if self._prepare is not None:
+                    self._prepare(self._free[-1])
             return Buffer(self, self._free.pop())
 
     def give_back(self, area: mmap.mmap) -> None:

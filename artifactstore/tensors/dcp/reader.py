@@ -22,9 +22,10 @@ from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot, OpenStore
 from artifactstore.tensors.dcp.opened import Place
 from artifactstore.tensors.dtypes import TORCH, allocate, counted, view_bytes
-from artifactstore.tensors.loader import Verify, read_parts
+from artifactstore.tensors.loader import read_parts
 from artifactstore.tensors.misfits import is_plain
 from artifactstore.tensors.opening import loading_of, source_of
+from artifactstore.tensors.options import Verify
 from artifactstore.tensors.report import LoadReport
 
 

@@ -1,0 +1,133 @@
+"""Engine: how bytes get from memory of the CPU into tensors of a device
+
+Copies go through pinned buffers on a stream beside the one that computes; hashing may happen on the device itself.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import torch
+
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Invalid, Unavailable
+from artifactstore.ops.transfer.buffers import BufferPool
+from artifactstore.tensors import pinned
+
+CPU = torch.device("cpu")
+_CUDA: Any = torch.cuda  # its functions have no types
+Hash = Callable[[torch.Tensor], Digest]
+
+
+class Engine(Protocol):
+    """What a load needs of a device"""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are"""
+
+    @property
+    def pool(self) -> BufferPool:
+        """Memory that bytes pass through"""
+
+    @property
+    def hash(self) -> Hash | None:
+        """BLAKE3 of a contiguous uint8 tensor, computed on the device; None where it cannot"""
+
+    def free(self) -> int | None:
+        """Bytes that new tensors may take, None where nobody knows"""
+
+    def lane(self) -> AbstractContextManager[None]:
+        """A block of one thread whose copies are done when it ends"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEngine:
+    """Any device that torch copies to"""
+
+    device: torch.device
+    hash: Hash | None = None
+
+    @property
+    def pool(self) -> BufferPool:
+        """Shared by the process"""
+        return pinned.pool(pinned=False)
+
+    def free(self) -> int | None:
+        """Torch does not tell"""
+        return None
+
+    def lane(self) -> AbstractContextManager[None]:
+        """Copies are done when they return"""
+        return nullcontext()
+
+
+class CudaEngine:
+    """A GPU: each thread copies on a stream of its own, behind what its caller has asked of the GPU before"""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pool = pinned.pool(pinned=True)
+        self.hash = _hash(device)
+        self._behind = _CUDA.current_stream(device)
+
+    def free(self) -> int | None:
+        """What the driver has, and what torch keeps for tensors to come"""
+        free, _ = _CUDA.mem_get_info(self.device)
+        return int(free) + int(_CUDA.memory_reserved(self.device)) - int(_CUDA.memory_allocated(self.device))
+
+    @contextmanager
+    def lane(self) -> Iterator[None]:
+        """A stream that waits for the memory's last users, and is waited for"""
+        stream = _CUDA.Stream(self.device)
+        stream.wait_stream(self._behind)
+        with _CUDA.device(self.device), _CUDA.stream(stream):
+            try:
+                yield
+            finally:
+                # also after a failure: the buffer is another's next
+                stream.synchronize()
+
+
+def _hash(device: torch.device) -> Hash | None:
+    """Triton is there with torch for CUDA, where it supports the machine"""
+    try:
+        kernels = import_module("artifactstore.tensors.device_hash")
+    except ImportError:
+        return None
+    found: Hash | None = kernels.digest if kernels.supported(device) else None
+    return found
+
+
+def parse_device(device: str | torch.device) -> torch.device:
+    """A device by name, with its number; raise Invalid for none, Unavailable when this process cannot use it"""
+    try:
+        found = torch.device(device)
+    except RuntimeError as e:
+        raise Invalid(f"{device!r:.40} is no device; say cpu, cuda or cuda:1", code="device") from e
+    if found.type == "meta":
+        raise Invalid("Tensors on meta have no bytes; choose a device that has memory", code="device")
+    if found.type != "cuda":
+        return found
+    # in a child of a process that used CUDA
+    if _CUDA._is_in_bad_fork():  # noqa: SLF001  # torch has no public name for it
+        raise Unavailable(
+            "CUDA cannot be used in a process forked from one that used it; start it by spawn or forkserver",
+            code="fork",
+        )
+    if not _CUDA.is_available():
+        built = "no GPU is to be seen" if torch.version.cuda else "this torch was built without CUDA"
+        raise Unavailable(f"There is no CUDA here: {built}; load to device='cpu'", code="cuda")
+    number = _CUDA.current_device() if found.index is None else found.index
+    if number >= _CUDA.device_count():
+        raise Unavailable(f"There is no {found}, only {_CUDA.device_count()} GPUs", code="cuda")
+    return torch.device("cuda", number)
+
+
+def engine_of(device: torch.device) -> Engine | None:
+    """The engine of a device, for one load; None for the CPU, into whose memory bytes are read"""
+    if device.type == "cpu":
+        return None
+    return CudaEngine(device) if device.type == "cuda" else PlainEngine(device)
