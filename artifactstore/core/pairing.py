@@ -109,12 +109,12 @@ def _by_name(old: Sequence[Placed], new: Sequence[Placed]) -> list[dict[_Key, Pl
     """Each tensor by the shortest name that is its own in either version"""
     names = _repeated([(one.info.name for one in tensors) for tensors in (old, new)])
     twice = [[one for one in tensors if one.info.name in names] for tensors in (old, new)]
-    stems = _repeated([((_stem(one.file), one.info.name) for one in tensors) for tensors in twice])
+    stems = _repeated([((unsharded_path(one.file), one.info.name) for one in tensors) for tensors in twice])
     versions: list[dict[_Key, Placed]] = [{}, {}]
     for tensors, found in zip((old, new), versions, strict=True):
         for one in tensors:
             name = one.info.name
-            stem = _stem(one.file) if name in names else None
+            stem = unsharded_path(one.file) if name in names else None
             path = str(one.file.path) if (stem, name) in stems else None
             shown = name if stem is None else f"{path or stem}/{name}"
             found[None if path else stem, path, name] = Placed(shown, one.file, one.info, one.extents)
@@ -125,7 +125,7 @@ def _repeated(versions: Iterable[Iterable[object]]) -> set[object]:
     return {name for names in versions for name, count in Counter(names).items() if count > 1}
 
 
-def _stem(file: FileEntry) -> str:
+def unsharded_path(file: FileEntry) -> str:
     """The path without suffix and number of the shard, so that it stays when a model is sharded anew"""
     folder, slash, name = file.path.rpartition("/")
     return folder + slash + _SHARD.sub("", name.rpartition(".")[0] or name)
