@@ -1,19 +1,26 @@
 """Filesystem: files of versions for whatever opens URLs by fsspec, as `artstore://org/name@prod/config.json`
 
 https://filesystem-spec.readthedocs.io. What is opened is one version: an alias that moves meanwhile changes nothing.
+A version that ranks wrote has one file more, `consolidated.safetensors`, with all tensors as if they had lain on one.
 """
 
 import os
 import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
+from artifactstore.core.consolidated import PATH, Consolidated, is_offered
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Invalid, NoStore, NotFound
+from artifactstore.core.errors import Corrupt, Invalid, NoStore, NotFound
 from artifactstore.core.manifest import FileEntry, Manifest
+from artifactstore.depot import Depot
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.ranges import Ranges
+from artifactstore.ops.transfer.sharded import consolidated
 from artifactstore.store import Store
 
 # A reference ends at the first slash after its alias, number or bare name without a folder.
@@ -25,6 +32,24 @@ class Address(NamedTuple):
 
     ref: str
     path: str
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A version, and the file of all that its ranks wrote, put together when first asked for"""
+
+    depot: Depot
+    manifest: Manifest
+
+    def file(self, path: str) -> FileEntry | Consolidated | None:
+        """What lies at a path; raise Corrupt, Invalid where what ranks wrote cannot be one file"""
+        found = next((file for file in self.manifest.files if file.path == path), None)
+        return found or (self.whole if path == PATH else None)
+
+    @cached_property
+    def whole(self) -> Consolidated | None:
+        """As `file` of its path, None where there is none"""
+        return consolidated(self.depot, self.manifest) if is_offered(self.manifest) else None
 
 
 class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is untyped
@@ -44,30 +69,35 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
             raise NoStore("Say which store: storage_options={'store': …}, or set ARTSTORE_STORE")
         self._store = Store.open(url, catalog or os.environ.get("ARTSTORE_CATALOG"), read_only=True)
         # the last one that was asked for: whoever opens a file asks several times
-        self._manifests: dict[Digest, Manifest] = {}
+        self._versions: dict[Digest, _Version] = {}
 
     def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:  # noqa: FBT001, FBT002  # fsspec's own
         """Files and folders of a version"""
-        address, manifest = self._look(path)
+        address, version = self._look(path)
         prefix = f"{address.path}/" if address.path else ""
         found: dict[str, dict[str, Any]] = {}
-        for file in manifest.files:
+        for file in version.manifest.files:
             if file.path == address.path:
                 found[str(file.path)] = _file(address, file)
             elif file.path.startswith(prefix):
                 name, slash, _ = file.path[len(prefix) :].partition("/")
                 found[prefix + name] = _folder(address, prefix + name) if slash else _file(address, file)
+        if address.path in {"", PATH}:
+            # what cannot be put together says so when it is opened; the files beside it are well
+            with suppress(Corrupt, Invalid):
+                if version.whole is not None:
+                    found[PATH] = _whole(address, version.whole)
         if not found:
             raise FileNotFoundError(path)
         return list(found.values()) if detail else [entry["name"] for entry in found.values()]
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
-        """One file, with its sha256, or folder"""
-        address, manifest = self._look(path)
-        for file in manifest.files:
-            if file.path == address.path:
-                return _file(address, file)
-        if address.path and not any(file.path.startswith(f"{address.path}/") for file in manifest.files):
+        """One file, with its sha256 where it is stored, or folder"""
+        address, version = self._look(path)
+        file = version.file(address.path)
+        if file is not None:
+            return _whole(address, file) if isinstance(file, Consolidated) else _file(address, file)
+        if address.path and not any(file.path.startswith(f"{address.path}/") for file in version.manifest.files):
             raise FileNotFoundError(path)
         return _folder(address, address.path)
 
@@ -78,21 +108,25 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
 
     def ranges(self, path: str) -> Ranges:
         """A file to be read in parts; raise FileNotFoundError"""
-        address, manifest = self._look(path)
-        for file in manifest.files:
-            if file.path == address.path:
-                return Ranges(self._store.depot, manifest, file)
-        raise FileNotFoundError(path)
+        address, version = self._look(path)
+        file = version.file(address.path)
+        if file is None:
+            raise FileNotFoundError(path)
+        if isinstance(file, Consolidated):
+            return Ranges(self._store.depot, version.manifest, file.body, file.header)
+        return Ranges(self._store.depot, version.manifest, file)
 
-    def _look(self, path: str) -> tuple[Address, Manifest]:
+    def _look(self, path: str) -> tuple[Address, _Version]:
         address = parse(self._strip_protocol(path))
         try:
-            version = self._store.resolve(address.ref)
+            found = self._store.resolve(address.ref).id
         except NotFound as e:
             raise FileNotFoundError(e.message) from e
-        if version.id not in self._manifests:
-            self._manifests = {version.id: load_manifest(self._store.depot, version.id)}
-        return address, self._manifests[version.id]
+        version = self._versions.get(found)
+        if version is None:
+            version = _Version(self._store.depot, load_manifest(self._store.depot, found))
+            self._versions = {found: version}
+        return address, version
 
 
 class ArtifactFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is untyped
@@ -100,7 +134,7 @@ class ArtifactFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec is unt
 
     def __init__(self, fs: ArtifactFileSystem, path: str, mode: str = "rb", **options: Any) -> None:
         self._ranges = fs.ranges(path)
-        super().__init__(fs, path, mode, **options)
+        super().__init__(fs, path, mode, **{**options, "size": self._ranges.size})
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         return self._ranges.read(start, end)
@@ -117,6 +151,10 @@ def parse(path: str) -> Address:
 def _file(address: Address, file: FileEntry) -> dict[str, Any]:
     name = f"{address.ref}/{file.path}"
     return {"name": name, "size": file.size, "type": "file", "sha256": str(file.sha256)}
+
+
+def _whole(address: Address, whole: Consolidated) -> dict[str, Any]:
+    return {"name": f"{address.ref}/{PATH}", "size": whole.size, "type": "file"}
 
 
 def _folder(address: Address, path: str) -> dict[str, Any]:
