@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections import deque
 from collections.abc import Sequence
@@ -31,11 +30,11 @@ from artifactstore.core.errors import (
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import SafePath
-from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest, note_load
 from artifactstore.ops.transfer.source import looking_at
+from artifactstore.ops.transfer.space import check_space
 from artifactstore.ops.transfer.threads import start_pool
 
 try:
@@ -137,23 +136,13 @@ def run(depot: Depot, plan: CheckoutPlan) -> CheckoutReport:
         plan.dest.mkdir(parents=True, exist_ok=True)
         parts = [_Part(depot, plan, file) for file in plan.write]
         resumed = sum(part.done for part in parts)
-        _check_space(plan, resumed)
+        check_space(plan.nbytes - resumed, plan.dest)
         with reading(depot, plan.version.id):
             _write(depot, plan, parts)
     except OSError as e:
         raise _translated(e, plan) from e
     note_load(depot, plan.version.id)
     return CheckoutReport(len(plan.write), plan.nbytes - resumed, resumed, len(plan.keep))
-
-
-def _check_space(plan: CheckoutPlan, resumed: int) -> None:
-    need, free = plan.nbytes - resumed, shutil.disk_usage(plan.dest).free
-    if need > free:
-        raise NoSpace(
-            f"{format_size(need)} to write, {format_size(free)} free at {plan.dest}; make room or go elsewhere",
-            need=need,
-            free=free,
-        )
 
 
 def _translated(error: OSError, plan: CheckoutPlan) -> StoreError:

@@ -1,4 +1,4 @@
-"""Checkout: a version's files, or a file that torch.load reads, out to a folder"""
+"""Checkout: a version's files, or one file that other tools read, out to a folder"""
 
 import os
 import time
@@ -25,6 +25,7 @@ class Format(StrEnum):
 
     FILES = "files"
     PTH = "pth"
+    SAFETENSORS = "safetensors"
 
 
 @with_invocation
@@ -32,7 +33,7 @@ def checkout(
     run: Invocation,
     *,
     ref: Annotated[str, typer.Argument(metavar="REF", help="name, name@alias, name:number, an id or a request id.")],
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder to write to; with --format pth, the file.")],
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder to write to; with --format, the file.")],
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="GLOB", help="Only files whose path matches. Repeatable."),
@@ -42,8 +43,9 @@ def checkout(
         Format,
         typer.Option(
             "--format",
-            metavar="files|pth",
-            help="files: as they were added. pth: a checkpoint as torch.save writes it.",
+            metavar="files|pth|safetensors",
+            help="files: as they were added. pth: a checkpoint as torch.save writes it. "
+            "safetensors: what several ranks wrote, as one file.",
         ),
     ] = Format.FILES,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be written.")] = False,
@@ -55,8 +57,8 @@ def checkout(
     """
     parse_path(dest)
     with run.open_for_reading() as store:
-        if form is Format.PTH:
-            _export(run, store, ref, dest, only=bool(only), force=force, dry_run=dry_run)
+        if form is not Format.FILES:
+            _export(run, store, ref, dest, form, only=bool(only), force=force, dry_run=dry_run)
         elif dry_run:
             _tell_plan(run, store, ref, dest, only or [], force=force)
         else:
@@ -102,25 +104,28 @@ def _tell_plan(run: Invocation, store: "Store", ref: str, dest: str, only: list[
     run.output.tell(plan.to_json(), show, ids=[str(plan.version.id)])
 
 
-def _export(run: Invocation, store: "Store", ref: str, dest: str, *, only: bool, force: bool, dry_run: bool) -> None:
+def _export(
+    run: Invocation, store: "Store", ref: str, dest: str, form: Format, *, only: bool, force: bool, dry_run: bool
+) -> None:
     if only:
-        raise Invalid("--only is for files; a pth file holds the whole state", code="format")
+        raise Invalid(f"--only is for files; a {form} file holds the whole state", code="format")
     path, version = Path(dest), store.resolve(ref)
     if path.is_dir():
         raise Invalid(
-            f"{dest} is a folder; name the file to write, such as {path / 'model.pth'}", code="file", path=dest
+            f"{dest} is a folder; name the file to write, such as {path / f'model.{form}'}", code="file", path=dest
         )
     if os.path.lexists(path) and not force:
         raise Refused(
             f"{dest} is there; choose another name, or overwrite it with --force", code="overwrite", path=dest
         )
     begin = time.monotonic()
-    nbytes = version.nbytes if dry_run else _save(store, version, path)
+    save = _save_pth if form is Format.PTH else _save_safetensors
+    nbytes = save(store, version, path, dry_run=dry_run)
     run.monitor.stop()
     document = {"id": str(version.id), "ref": version.ref, "dest": dest, "bytes": nbytes}
 
     def show(screen: Screen) -> None:
-        about = "about " if dry_run else ""
+        about = "about " if dry_run and form is Format.PTH else ""
         screen.line(f"{version.ref} → {dest}  {about}{format_size(nbytes)}  {took(time.monotonic() - begin)}")
         if dry_run:
             screen.line("Nothing changed (dry run)")
@@ -128,12 +133,23 @@ def _export(run: Invocation, store: "Store", ref: str, dest: str, *, only: bool,
     run.output.tell(document, show, ids=[str(version.id)])
 
 
-def _save(store: "Store", version: "VersionInfo", path: Path) -> int:
+def _save_pth(store: "Store", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
+    if dry_run:
+        return version.nbytes
     # torch takes seconds to import
     from artifactstore.ops.transfer.fetch import load_manifest  # noqa: PLC0415
     from artifactstore.tensors.restore import export_pth  # noqa: PLC0415
 
     return export_pth(store.depot, load_manifest(store.depot, version.id), path)
+
+
+def _save_safetensors(store: "Store", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
+    from artifactstore.ops import consolidate  # noqa: PLC0415  # heavy
+
+    plan = consolidate.plan(store.depot, version, path)
+    if not dry_run:
+        consolidate.run(store.depot, plan)
+    return plan.file.size
 
 
 _PLANNED = (Column("action"), Column("file", style="cyan"), Column("size", right=True))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save
 
 from tests.cli.calling import contents, document, done, refused
+from tests.sharded import STATE, write_ranks
 
 
 @pytest.fixture
@@ -71,3 +73,22 @@ def test_pth_is_a_file_of_a_whole_checkpoint(model):
     assert "name the file to write" in refused(2, "checkout", "model", "model", "--format", "pth")
     assert "--only is for files" in refused(2, "checkout", "model", "a.pth", "--format", "pth", "--only", "*")
     assert not Path("a.pth").exists()
+
+
+def test_what_ranks_wrote_as_one_file(place, store):
+    write_ranks(place / "ranks")
+    done("add", place / "ranks", "--as", "ranks")
+    raw = save(STATE, {"format": "pt"})
+    arguments = ("checkout", "ranks", "out/model.safetensors", "--format", "safetensors")
+    assert document(*arguments, "-n")["bytes"] == len(raw)
+    assert not Path("out").exists()
+    assert document(*arguments)["bytes"] == len(raw)
+    assert Path("out/model.safetensors").read_bytes() == raw
+    assert "--force" in refused(5, *arguments)
+    assert done(*arguments, "--force").startswith("ranks:1 → out/model.safetensors  ")
+
+
+def test_one_file_is_of_what_ranks_wrote(model):
+    assert "No ranks wrote model:1" in refused(3, "checkout", "model", "a.safetensors", "--format", "safetensors")
+    assert "model/model.safetensors" in refused(2, "checkout", "model", "model", "--format", "safetensors")
+    assert not Path("a.safetensors").exists()
