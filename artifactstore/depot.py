@@ -80,7 +80,7 @@ class Depot:
     monitor: Monitor
     clock: Clock
     read_only: bool = False
-    _closed: list[bool] = field(default_factory=list, repr=False)
+    _mirrors: dict[str, BlobStore] = field(default_factory=dict, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +100,12 @@ class Depot:
         if self.settings.cache is None or folder_of(self.blobs) is not None:
             return self.blobs
         return CachedReader(self.blobs, Path(self.settings.cache), self.settings.cache_size)
+
+    def mirror(self, url: str) -> BlobStore:
+        """The bytes of another store, opened once; raise StoreError when it cannot be"""
+        if url not in self._mirrors:
+            self._mirrors[url] = open_blobs(home_url(url, self.settings), self.settings)
+        return self._mirrors[url]
 
     def step(self, name: str) -> None:
         """Tell that a point of the protocol was reached"""

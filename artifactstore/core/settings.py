@@ -14,6 +14,7 @@ class Settings:
 
     memory: bytes that data in flight may take; five buffers of 64 MiB are the least a save works with.
     cache: a folder that keeps up to cache_size bytes of what is read from a remote store, None for no such folder.
+    mirrors: stores, by folder or URL, that are asked for blobs which are damaged here.
     attested: the file in which loads note, for all processes of a user, what was verified; readers: threads of a load.
     reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
     """
@@ -21,6 +22,7 @@ class Settings:
     memory: int = 512 * MIB
     cache: str | None = None
     cache_size: int = 10 * 10**9
+    mirrors: tuple[str, ...] = ()
     attested: str = "~/.cache/artifactstore/attested.sqlite"
     readers: int = 4
     reserve: int = 64 * MIB

@@ -16,6 +16,7 @@ from artifactstore.core.errors import Corrupt, NotFound, StoreError
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import MAX_BLOB
 from artifactstore.depot import Depot
+from artifactstore.ops.transfer.aside import set_aside
 from artifactstore.ops.transfer.buffers import BufferPool
 from artifactstore.ops.transfer.threads import start_pool
 
@@ -120,6 +121,10 @@ class _Check:
     def manifest(self, place: Place) -> None:
         self._check(place, "manifest", lambda: self._depot.catalog.blobs.manifests(versions=[place.digest]))
 
+    def certain(self, what: Literal["blob", "manifest"]) -> list[Place]:
+        """Those damaged ones that could be read"""
+        return [place for place, kind, found in self.found if found == what and kind != "unreadable"]
+
     def _is_over(self) -> bool:
         self.late = self.late or (self._end is not None and time.monotonic() >= self._end)
         return self.late
@@ -181,9 +186,7 @@ def _settle(depot: Depot, check: _Check) -> tuple[Damage, ...]:
         refs = needed.get(place.digest, []) if what == "blob" else _refs(depot, place.digest)
         damaged.append(Damage(place.digest, kind, tuple(refs), what))
     if check.found and not depot.read_only:
-        # Also a disk that is not mounted any more leaves every blob missing: rows are changed where the store still is.
-        depot.check_writable()
-        _quarantine(depot, check)
+        set_aside(depot, blobs=check.certain("blob"), manifests=check.certain("manifest"))
     return tuple(sorted(damaged, key=lambda damage: damage.digest))
 
 
@@ -192,21 +195,3 @@ def _refs(depot: Depot, version: Digest) -> list[str]:
     with suppress(NotFound):
         return [depot.catalog.versions.get(version).ref]
     return []
-
-
-def _quarantine(depot: Depot, check: _Check) -> None:
-    """Rows first, so that the next save or repair of the same content writes it anew; then the bytes are moved aside"""
-    for what in ("blob", "manifest"):
-        places = [place for place, kind, found in check.found if found == what and kind != "unreadable"]
-        if not places:
-            continue
-        depot.step("verify.quarantine.before")
-        if what == "blob":
-            depot.catalog.blobs.damage(places)
-        else:
-            depot.catalog.blobs.damage_manifests(places)
-        # written down before anything moves: a catalog made anew would else count on bytes that lie aside
-        depot.acknowledge()
-        for place in places:
-            depot.blobs.quarantine(place.key)
-        depot.step("verify.quarantine.after")

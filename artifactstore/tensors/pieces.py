@@ -17,8 +17,9 @@ from artifactstore.core.reading import Stored, choose
 from artifactstore.core.sharding import Index, Sharded
 from artifactstore.depot import Depot, folder_of
 from artifactstore.lease import reading
-from artifactstore.ops.transfer.fetch import damaged, note_load, read_blob
+from artifactstore.ops.transfer.fetch import damaged, note_load
 from artifactstore.ops.transfer.ranges import Ranges
+from artifactstore.ops.transfer.rescue import read_surely
 from artifactstore.ops.transfer.source import FLAGS, LocalReading, Stamp, looking_at
 
 
@@ -71,7 +72,7 @@ def of_version(depot: Depot, manifest: Manifest) -> Source:
     """The tensors of a version, in files where the store is a folder of this machine"""
     folder = folder_of(depot.blobs)
     places = depot.catalog.blobs.places([blob.digest for blob in manifest.blobs])
-    pieces = [_blob(depot, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
+    pieces = [_blob(depot, manifest.id, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
     found = _sharded(depot, manifest)
     held = partial(_held, depot, manifest.id)
     return Source(str(manifest.artifact), found.tensors, pieces, found.objects, found.paths, held)
@@ -91,11 +92,16 @@ def _sharded(depot: Depot, manifest: Manifest) -> Sharded:
     return sharding.put_together(manifest, Index.parse(Ranges(depot, manifest, index).read(0, index.size)))
 
 
-def _blob(depot: Depot, folder: Path | None, blob: BlobInfo, place: Place | None) -> Piece:
+def _blob(depot: Depot, version: Digest, folder: Path | None, blob: BlobInfo, place: Place | None) -> Piece:
     path = folder / place.key if folder is not None and place is not None and _is_plain(place) else None
 
     def whole(into: memoryview) -> None:
-        read_blob(depot, blob, place, into)
+        try:
+            read_surely(depot, blob, place, into)
+        except Corrupt:
+            # what a collection took is no damage; this says so
+            depot.catalog.versions.get(version)
+            raise
 
     return Piece(str(blob.digest), blob.size, blob.digest, path, whole, lambda: damaged(blob, "corrupt"))
 
