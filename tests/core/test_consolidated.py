@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import TensorSpec, serialize
 from safetensors.numpy import load, save
 
 from artifactstore.core.consolidated import consolidate, is_offered
@@ -33,6 +34,16 @@ DTYPES = {
     "F64": np.float64,
     "I64": np.int64,
     "U64": np.uint64,
+}
+# what the library calls those that NumPy lacks, as far as it takes them from Python
+OTHERS = {
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F4": "float4_e2m1fn_x2",
 }
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=6)
 
@@ -62,6 +73,17 @@ def test_it_is_what_the_library_writes(state, count, size, random):
     assert len(raw) == found.size
     assert {one.name for one in safetensors.parse(Bytes(raw), "x").tensors} == set(state)
     assert all(np.array_equal(array, load(raw)[name]) for name, (array, *_) in state.items())
+
+
+def test_every_dtype_lies_where_the_library_puts_it():
+    data, tensors, specs = np.zeros(8, np.uint8), {}, {}
+    for name, called in ({dtype: np.dtype(each).name for dtype, each in DTYPES.items()} | OTHERS).items():
+        count = 64 // safetensors.DTYPE_BITS[name]
+        tensors[name] = Stored(name, name, (count,), (Extent(0, 0, 8),))
+        shape = [count // 2] if name == "F4" else [count]  # of the bytes in which two values are packed
+        specs[name] = TensorSpec(dtype=called, shape=shape, data_ptr=data.ctypes.data, data_len=8)
+    found = consolidate(tensors)
+    assert found.header + bytes(8 * len(tensors)) == bytes(serialize(specs, metadata={"format": "pt"}))
 
 
 @pytest.mark.parametrize(

@@ -33,15 +33,21 @@ def test_it_is_the_file_that_one_would_have_saved(any_store, tmp_path):
 
 
 def test_each_blob_is_read_once_and_all_is_told(store, version, tmp_path):
-    events = []
+    events, held = [], []
+
+    def monitor(event):
+        events.append(event)
+        held.append([lease.kind for lease in depot.catalog.leases.active()])
+
     blobs = Counting(store.depot.blobs)
-    depot = dataclasses.replace(store.depot, blobs=blobs, monitor=events.append)
+    depot = dataclasses.replace(store.depot, blobs=blobs, monitor=monitor)
     plan = consolidate.plan(depot, version, tmp_path / "out.safetensors")
     blobs.calls.clear()
     consolidate.run(depot, plan)
     assert blobs.calls["read_into"] == len({extent.blob for extent in plan.file.body.extents})
     done = [event.done for event in events if isinstance(event, Progress)]
     assert done == sorted(done)
+    assert held == [["read"]] * len(done)
     assert done[-1] == plan.file.size == plan.path.stat().st_size
 
 
