@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from artifactstore.core.errors import Unavailable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from artifactstore.tensors.loader import Loaded
     from artifactstore.tensors.prefetch import Prefetch
     from artifactstore.tensors.report import LoadReport
+    from artifactstore.tensors.resident import Resident
 
     Device = str | torch.device
 
@@ -118,6 +120,49 @@ class Loads:
         version = self.depot.catalog.versions.resolve(Reference.parse(ref))
         loading = _tensors("opening").loading_of(self.depot.settings, verify, device, dtype)
         found: dict[str, Any] = parts.state_dict(self.depot, version.id, loading, part)
+        return found
+
+    def switch(
+        self,
+        into: Any,
+        old: str,
+        new: str,
+        *,
+        names: Mapping[str, str] | None = None,
+        verify: Verify = "once",
+    ) -> "LoadReport":
+        """Make a module or state dict that holds one version hold another, by what differs between them, in place
+
+        names: name here → name in the store. verify: with `always` what should be there is hashed where it is. Raise
+        Invalid, with nothing filled, when the new version does not fit; after Corrupt, switch once more, or load.
+        """
+        opening = _tensors("opening")
+        before, after = (self.depot.catalog.versions.resolve(Reference.parse(ref)).id for ref in (old, new))
+        report: LoadReport = _tensors("switch").switch(
+            into,
+            opening.source_of(self.depot, before),
+            opening.source_of(self.depot, after),
+            opening.loading_of(self.depot.settings, verify),
+            names,
+        )
+        return report
+
+    def resident(
+        self,
+        device: "Device" = "cuda",
+        *,
+        host: str | PathLike[str] | None = None,
+        dtype: "torch.dtype | None" = None,
+        verify: Verify = "once",
+    ) -> "Resident":
+        """A table of what is on a device: versions loaded through it share equal tensors, which nobody may write to
+
+        host: a folder in which another process serves its own (`resident.serve(folder)`), to be shared as well.
+        """
+        opening = _tensors("opening")
+        found: Resident = opening.open_resident(
+            self.depot, opening.loading_of(self.depot.settings, verify, device, dtype), host
+        )
         return found
 
 

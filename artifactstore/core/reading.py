@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 
+from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
 from artifactstore.core.formats.safetensors import DTYPE_BITS
 from artifactstore.core.manifest import Extent, Manifest
@@ -50,6 +51,23 @@ class Run:
 def stored(manifest: Manifest) -> dict[str, Stored]:
     """The tensors of a version by name; one whose name occurs in several files is told with its file"""
     return {one.name: Stored(one.name, one.info.dtype, one.info.shape, one.extents) for one in named(manifest)}
+
+
+Content = tuple[str, tuple[int, ...], tuple[tuple[Digest, int, int], ...]]
+
+
+def content(tensor: Stored, digests: Sequence[Digest | None]) -> Content | None:
+    """What tells that two tensors are equal without reading them; None where nobody knows the bytes of a piece
+
+    digests: of each piece. Equal tensors in other blobs, gathered with other neighbours, have another.
+    """
+    parts = []
+    for extent in tensor.extents:
+        digest = digests[extent.blob]
+        if digest is None:
+            return None
+        parts.append((digest, extent.start, extent.length))
+    return tensor.dtype, tensor.shape, tuple(parts)
 
 
 def choose(tensors: Mapping[str, Stored], names: Iterable[str] | None) -> list[Stored]:

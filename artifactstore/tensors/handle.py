@@ -5,7 +5,6 @@ The names are those of safetensors' `safe_open`: https://huggingface.co/docs/saf
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +12,7 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.loader import Loaded, load, read_into
+from artifactstore.tensors.loader import Loaded, load, read_targets
 from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source
@@ -96,14 +95,8 @@ class Handle:
         """
         targets = Targets.of(into, names or {})
         targets.check(self._source.tensors, strict=strict)
-        direct, others = targets.split(self._source.tensors)
         with self._hold():
-            report = read_into(self._source, direct, self._loading)
-            if others:
-                loaded = load(self._source, replace(self._loading, dtype=None), others)
-                targets.copy(loaded)
-                report = report.plus(loaded.report)
-        return report
+            return read_targets(self._source, targets, self._source.tensors, self._loading)
 
 
 class TensorSlice:

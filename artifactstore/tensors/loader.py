@@ -8,12 +8,14 @@ once for each file of a machine.
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
 from artifactstore.core.reading import Cut, Stored, choose, narrow
 from artifactstore.tensors.dtypes import TORCH
 from artifactstore.tensors.known import Pieces
+from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source, opened
 from artifactstore.tensors.report import LoadReport, Tally
@@ -63,6 +65,17 @@ def read_into(source: Source, targets: Mapping[str, torch.Tensor], loading: Load
     """Fill contiguous tensors of the stored dtype and shape, by name, on any device"""
     wanted = choose(source.tensors, targets)
     return read_parts(source, wanted, [targets[one.name] for one in wanted], loading)
+
+
+def read_targets(source: Source, targets: Targets, wanted: Mapping[str, Stored], loading: Loading) -> LoadReport:
+    """Fill those of the targets that are wanted, whatever their memory is like"""
+    direct, others = targets.split(wanted)
+    found = read_into(source, direct, loading)
+    if others:
+        loaded = load(source, replace(loading, dtype=None), others)
+        targets.copy(loaded)
+        found = found.plus(loaded.report)
+    return found
 
 
 def read_parts(source: Source, wanted: Sequence[Stored], into: Sequence[torch.Tensor], loading: Loading) -> LoadReport:

@@ -6,14 +6,17 @@ from pathlib import Path
 import torch
 
 from artifactstore.core.digest import Digest
+from artifactstore.core.names import Reference
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.tensors.engine import parse_device
 from artifactstore.tensors.handle import Handle
+from artifactstore.tensors.host import Asked
 from artifactstore.tensors.options import Loading, Verify
 from artifactstore.tensors.pieces import Source, of_folder, of_version
+from artifactstore.tensors.resident import Resident
 
 
 def open_version(depot: Depot, version: Digest, loading: Loading) -> Handle:
@@ -24,6 +27,15 @@ def open_version(depot: Depot, version: Digest, loading: Loading) -> Handle:
 def source_of(depot: Depot, version: Digest) -> Source:
     """What a version has to load"""
     return of_version(depot, load_manifest(depot, version))
+
+
+def open_resident(depot: Depot, loading: Loading, host: str | PathLike[str] | None = None) -> Resident:
+    """Versions to be loaded so that equal tensors are one; host: the folder in which another process serves"""
+
+    def opening(ref: str) -> Source:
+        return source_of(depot, depot.catalog.versions.resolve(Reference.parse(ref)).id)
+
+    return Resident(opening, loading, None if host is None else Asked(Path(host)))
 
 
 def open_plain(

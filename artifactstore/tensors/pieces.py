@@ -54,6 +54,11 @@ class Source:
     paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     held: Callable[[], AbstractContextManager[None]] = nullcontext
 
+    @property
+    def digests(self) -> list[Digest | None]:
+        """What the bytes of each piece should be"""
+        return [piece.digest for piece in self.pieces]
+
     def get(self, name: str) -> Stored:
         """One tensor; raise Invalid when there is none of this name"""
         return choose(self.tensors, [name])[0]

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from artifactstore.core.reading import Stored
 from artifactstore.core.units import format_size
@@ -34,6 +34,10 @@ class LoadReport:
     def gbps(self) -> float:
         """Gigabytes (10⁹ bytes) of tensors a second"""
         return self.nbytes / self.seconds / 1e9 if self.seconds else 0.0
+
+    def of(self, tensors: Sequence[Stored]) -> "LoadReport":
+        """The same work, told of all these tensors: what was not read was there"""
+        return replace(self, tensors=len(tensors), nbytes=sum(one.nbytes for one in tensors))
 
     def plus(self, other: "LoadReport") -> "LoadReport":
         """Both, one after the other"""

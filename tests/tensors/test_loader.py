@@ -218,6 +218,21 @@ def test_only_the_bytes_of_a_part_are_read(filled):
     assert report.read_bytes < 10 << 20
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="the system does not tell")
+def test_workers_of_a_host_share_the_memory_of_what_they_load(filled):
+    """No process has a copy of its own: what is mapped is the file's, which all of them see"""
+
+    def own():
+        with open("/proc/self/smaps_rollup") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("Anonymous:"))
+
+    opened(filled).load()
+    before = own()
+    found = opened(filled).load()
+    assert sum(int(tensor.view(-1)[::1024].view(torch.uint8).sum()) for tensor in found.values() if tensor.numel()) > 0
+    assert own() - before < found.report.nbytes // 1024 // 10
+
+
 class Full(PlainEngine):
     """A device with little room"""
 
