@@ -43,10 +43,11 @@ def supported(device: torch.device) -> bool:
 
 
 def _is_right(device: torch.device) -> bool:
-    """Whether an empty piece and one that takes all the ways through the kernels have the digests of the CPU"""
-    data = (np.arange(300 * _CHUNK + 5, dtype=np.uint32) * 2654435761 >> 24).astype(np.uint8)
-    pieces = [torch.from_numpy(data[:0]), torch.from_numpy(data)]
-    return digests([piece.to(device) for piece in pieces]) == [Digest.of(b""), Digest.of(data.data)]
+    """Whether pieces that take all the ways through the kernels have the digests of the CPU"""
+    data = (np.arange(256 * _CHUNK + 5, dtype=np.uint32) * 2654435761 >> 24).astype(np.uint8)
+    pieces = [data[:0], data[: 2 * _CHUNK + 5], data]
+    found = digests([torch.from_numpy(piece).to(device) for piece in pieces])
+    return found == [Digest.of(piece.data) for piece in pieces]
 
 
 def digest(tensor: torch.Tensor) -> Digest:
