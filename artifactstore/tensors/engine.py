@@ -3,7 +3,7 @@
 Copies go through pinned buffers on a stream beside the one that computes; hashing may happen on the device itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +19,7 @@ from artifactstore.tensors import pinned
 CPU = torch.device("cpu")
 _CUDA: Any = torch.cuda  # its functions have no types
 Hash = Callable[[torch.Tensor], Digest]
+Digests = Callable[[Sequence[torch.Tensor]], list[Digest]]
 
 
 class Engine(Protocol):
@@ -70,7 +71,8 @@ class CudaEngine:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.pool = pinned.pool(pinned=True)
-        self.hash = _hash(device)
+        digests = digests_on(device)
+        self.hash = None if digests is None else lambda tensor: digests([tensor])[0]
         self._behind = _CUDA.current_stream(device)
 
     def free(self) -> int | None:
@@ -91,13 +93,12 @@ class CudaEngine:
                 stream.synchronize()
 
 
-def _hash(device: torch.device) -> Hash | None:
-    """Triton is there with torch for CUDA, where it supports the machine"""
-    try:
-        kernels = import_module("artifactstore.tensors.device_hash")
-    except ImportError:
+def digests_on(device: torch.device) -> Digests | None:
+    """BLAKE3 computed on a device; None where it cannot"""
+    if device.type != "cuda":
         return None
-    found: Hash | None = kernels.digest if kernels.supported(device) else None
+    kernels = import_module("artifactstore.tensors.device_hash")
+    found: Digests | None = kernels.digests if kernels.supported(device) else None
     return found
 
 

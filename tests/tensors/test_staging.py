@@ -9,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Unavailable
 from artifactstore.tensors import staging as stagings
+from artifactstore.tensors.dtypes import as_bytes
 from artifactstore.tensors.staging import Staging, lay_out
 from artifactstore.tensors.tree import take_apart
 from tests.tensors.states import contexts, files_of, random_tensor, states
@@ -47,6 +49,31 @@ def test_tensors_in_any_layout_are_staged_in_order():
     tree = take_apart({"state": state})
     staging = Staging(lay_out(tree).size)
     assert bytes_of(staging, staging.stage(lay_out(tree))) == files_of({"state": state})
+
+
+def hashing(device):
+    """What a GPU does, on the CPU"""
+    return lambda tensors: [Digest.of(as_bytes(tensor).numpy()) for tensor in tensors]
+
+
+def test_what_a_device_finds_unchanged_is_not_copied():
+    state = {name: random_tensor(torch.float32, (50,), seed) for seed, name in enumerate("abc")}
+    state["turned"] = random_tensor(torch.float32, (4, 5)).t()
+    context = {"state": state}
+    staging = Staging(lay_out(take_apart(context)).size, digests_on=hashing)
+    files = staging.stage(laid_out(context))
+    [begin, *_] = [file.begin for file in files]
+    spoiled = bytes(staging.memory[begin:]).index(state["a"].numpy().tobytes()) + begin
+    staging.memory[spoiled] ^= 1
+    state["b"] += 1
+    state["a"] = state["a"].clone()
+    wanted = files_of(context)
+    path = str(files[0].path)
+    spoilt = bytearray(wanted[path])
+    spoilt[spoiled - begin] ^= 1
+    assert bytes_of(staging, staging.stage(laid_out(context))) == wanted | {path: bytes(spoilt)}
+    state["a"] += 1
+    assert bytes_of(staging, staging.stage(laid_out(context))) == files_of(context)
 
 
 def test_what_is_staged_does_not_change_with_the_state():
