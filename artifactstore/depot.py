@@ -101,6 +101,13 @@ class Depot:
             return self.blobs
         return CachedReader(self.blobs, Path(self.settings.cache), self.settings.cache_size)
 
+    def path(self, key: str) -> Path | None:
+        """A file of this machine that has an object, None without one: the store's own, or a copy in its cache"""
+        folder = folder_of(self.blobs)
+        if folder is not None:
+            return folder / key
+        return self.reader.path(key) if isinstance(self.reader, CachedReader) else None
+
     def mirror(self, url: str) -> BlobStore:
         """The bytes of another store, opened once; raise StoreError when it cannot be"""
         if url not in self._mirrors:

@@ -38,7 +38,9 @@ def copies(folder: Path) -> list[Copy]:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)
                     whole = not entry.name.endswith(".part")
-                    found.append(Copy(entry.name, facts.st_size, facts.st_mtime_ns, whole))
+                    # a file that is mapped is used without its reader being asked
+                    used = max(facts.st_mtime_ns, facts.st_atime_ns)
+                    found.append(Copy(entry.name, facts.st_size, used, whole))
     return sorted(found, key=lambda copy: (copy.used_ns, copy.name))
 
 
@@ -70,6 +72,11 @@ class CachedReader:
         # An estimate, as other processes fill the folder too; it is counted anew above the budget and at every eighth.
         self._estimate = budget + 1
         self._uncounted = 0
+
+    def path(self, key: str) -> Path | None:
+        """The copy of an object, None when there is none; who opens it checks it"""
+        found = self._folder / _name(key)
+        return found if found.is_file() else None
 
     def size(self, key: str) -> int:
         """Bytes under `key`; raise NotFound"""

@@ -8,18 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from artifactstore.catalog.base import Place
-from artifactstore.core import sharding
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Invalid, NotFound
 from artifactstore.core.formats import safetensors
 from artifactstore.core.manifest import BlobInfo, Extent, Manifest
 from artifactstore.core.reading import Stored, choose
-from artifactstore.core.sharding import Index, Sharded
-from artifactstore.depot import Depot, folder_of
+from artifactstore.core.sharding import unsharded
+from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import damaged, note_load
-from artifactstore.ops.transfer.ranges import Ranges
 from artifactstore.ops.transfer.rescue import read_surely
+from artifactstore.ops.transfer.sharded import sharded
 from artifactstore.ops.transfer.source import FLAGS, LocalReading, Stamp, looking_at
 
 
@@ -74,11 +73,10 @@ class Opened:
 
 
 def of_version(depot: Depot, manifest: Manifest) -> Source:
-    """The tensors of a version, in files where the store is a folder of this machine"""
-    folder = folder_of(depot.blobs)
+    """The tensors of a version, in files where this machine has them"""
     places = depot.catalog.blobs.places([blob.digest for blob in manifest.blobs])
-    pieces = [_blob(depot, manifest.id, folder, blob, places.get(blob.digest)) for blob in manifest.blobs]
-    found = _sharded(depot, manifest)
+    pieces = [_blob(depot, manifest.id, blob, places.get(blob.digest)) for blob in manifest.blobs]
+    found = sharded(depot, manifest) or unsharded(manifest)
     held = partial(_held, depot, manifest.id)
     return Source(str(manifest.artifact), found.tensors, pieces, found.objects, found.paths, held)
 
@@ -90,15 +88,8 @@ def _held(depot: Depot, version: Digest) -> Iterator[None]:
     note_load(depot, version)
 
 
-def _sharded(depot: Depot, manifest: Manifest) -> Sharded:
-    index = next((file for file in manifest.files if file.path == sharding.PATH), None)
-    if index is None:
-        return sharding.unsharded(manifest)
-    return sharding.put_together(manifest, Index.parse(Ranges(depot, manifest, index).read(0, index.size)))
-
-
-def _blob(depot: Depot, version: Digest, folder: Path | None, blob: BlobInfo, place: Place | None) -> Piece:
-    path = folder / place.key if folder is not None and place is not None and _is_plain(place) else None
+def _blob(depot: Depot, version: Digest, blob: BlobInfo, place: Place | None) -> Piece:
+    path = depot.path(place.key) if place is not None and _is_plain(place) else None
 
     def whole(into: memoryview) -> None:
         try:

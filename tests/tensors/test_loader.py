@@ -200,6 +200,19 @@ def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, ten
         assert same(loaded, tensors)
 
 
+def test_what_a_cache_has_is_mapped(s3_url, tmp_path, folder, tensors):
+    settings = Settings(attested=str(tmp_path / "attested.sqlite"), cache=str(tmp_path / "cache"))
+    with Store.init(s3_url, f"sqlite:///{tmp_path}/catalog.sqlite", settings=settings) as store:
+        store.add([folder], name="m")
+        first = opened(store).load()
+        second = opened(store).load()
+        assert same(first, tensors)
+        assert same(second, tensors)
+        assert first.report.reads > second.report.reads
+        spoil(max((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_size))
+        assert same(opened(store).load(), tensors)
+
+
 @pytest.mark.usefixtures("way")
 def test_parts_are_what_torch_says_they_are(filled, tensors):
     handle, whole = opened(filled), tensors["middle"]
