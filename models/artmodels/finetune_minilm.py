@@ -31,7 +31,7 @@ def embed(model: torch.nn.Module, tokens: dict[str, torch.Tensor]) -> torch.Tens
 
 def main(store: str, folder: str, steps: int) -> None:
     """Contrastive training with in-batch negatives (arXiv:1908.10084, section 3), word embeddings frozen"""
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder)
