@@ -17,20 +17,28 @@ _OPTIONAL = {"parents", "phase", "step", "epoch", "request_id", "license", "meta
 
 def read_manifest(raw: bytes, expected: Digest | None = None) -> Manifest:
     """Parse canonical bytes; raise Corrupt when they are not `expected`, Invalid when they are no manifest"""
-    if expected is not None and Digest.of(raw) != expected:
+    manifest = _parsed(raw) if expected is None else read_known(raw, expected)
+    if manifest.raw != raw:
+        raise Invalid("A manifest that is not canonical JSON (RFC 8785)", code="manifest")
+    return manifest
+
+
+def read_known(raw: bytes, expected: Digest) -> Manifest:
+    """The same of a version that a catalog has, and so was read or written here before, at half the time"""
+    if Digest.of(raw) != expected:
         raise Corrupt(
             f"Manifest {expected} does not match its id; run artstore verify", code="manifest", id=str(expected)
         )
+    return _parsed(raw).named(expected)
+
+
+def _parsed(raw: bytes) -> Manifest:
     try:
-        document = json.loads(raw, parse_int=read_integer)
-        manifest = _manifest(document)
+        return _manifest(json.loads(raw, parse_int=read_integer))
     except Invalid:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         raise Invalid(f"Not a manifest: {e!s:.200}", code="manifest") from e
-    if manifest.raw != raw:
-        raise Invalid("A manifest that is not canonical JSON (RFC 8785)", code="manifest")
-    return manifest
 
 
 T = TypeVar("T")
@@ -89,12 +97,15 @@ def _file(entry: Any) -> FileEntry:
 
 
 def _tensor(name: object, dtype: object, shape: list[object], begin: object, end: object) -> TensorInfo:
+    for number in (*shape, begin, end):
+        if type(number) is not int:
+            _typed(number, int, "a tensor's shape or place")
     return TensorInfo(
         name=_typed(name, str, "a tensor's name"),
         dtype=_typed(dtype, str, "a tensor's dtype"),
-        shape=tuple(_typed(length, int, "a tensor's shape") for length in shape),
-        begin=_typed(begin, int, "a tensor's begin"),
-        end=_typed(end, int, "a tensor's end"),
+        shape=tuple(shape),  # type: ignore[arg-type]  # looked at above
+        begin=begin,  # type: ignore[arg-type]  # as above
+        end=end,  # type: ignore[arg-type]  # as above
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import rfc8785
 
@@ -101,6 +101,11 @@ class Manifest:
     def id(self) -> Digest:
         """The version id"""
         return Digest.of(self.raw)
+
+    def named(self, version: Digest) -> Self:
+        """The same, whose id is known from where it was read"""
+        self.__dict__["id"] = version
+        return self
 
     @property
     def nbytes(self) -> int:

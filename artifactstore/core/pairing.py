@@ -108,6 +108,8 @@ def _parts(file: FileEntry, starts: Sequence[int], begin: int, end: int) -> Iter
 def _by_name(old: Sequence[Placed], new: Sequence[Placed]) -> list[dict[_Key, Placed]]:
     """Each tensor by the shortest name that is its own in either version"""
     names = _repeated([(one.info.name for one in tensors) for tensors in (old, new)])
+    if not names:
+        return [{(None, None, one.info.name): one for one in tensors} for tensors in (old, new)]
     twice = [[one for one in tensors if one.info.name in names] for tensors in (old, new)]
     stems = _repeated([((unsharded_path(one.file), one.info.name) for one in tensors) for tensors in twice])
     versions: list[dict[_Key, Placed]] = [{}, {}]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
+from typing import NamedTuple
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
@@ -35,11 +36,10 @@ class Stored:
     @property
     def nbytes(self) -> int:
         """Its bytes"""
-        return sum(extent.length for extent in self.extents)
+        return self.extents[0].length if len(self.extents) == 1 else sum(extent.length for extent in self.extents)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """`length` bytes from `start` of a piece, for the bytes from `at` of the tensor number `tensor`"""
 
     start: int
@@ -158,6 +158,9 @@ def runs(tensors: Sequence[Stored]) -> dict[int, list[Run]]:
 
 def portions(wanted: Sequence[Run], limit: int) -> Iterator[list[Run]]:
     """The same runs, in order, with at most `limit` bytes in each list: what one thread does at a time"""
+    if sum(run.length for run in wanted) <= limit:
+        yield from [list(wanted)] if wanted else []
+        return
     portion: list[Run] = []
     room = limit
     for run in wanted:

@@ -3,6 +3,7 @@
 https://github.com/huggingface/safetensors#format. Bytes are little-endian, as on every machine torch runs well on.
 """
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from math import prod
 from types import MappingProxyType
@@ -88,7 +89,9 @@ def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 def view_bytes(tensor: torch.Tensor) -> memoryview:
     """The memory of a contiguous CPU tensor, without a copy"""
-    return as_bytes(tensor).numpy().data
+    memory: Any = (ctypes.c_uint8 * tensor.nbytes).from_address(tensor.data_ptr())
+    memory.owner = tensor  # it lives as long as the view
+    return memoryview(memory).cast("B")
 
 
 def view_array(array: "np.ndarray[Any, Any]") -> memoryview:

@@ -4,7 +4,7 @@ The names are those of safetensors' `safe_open`: https://huggingface.co/docs/saf
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,26 +31,19 @@ class Handle:
         self._held = False
 
     def __enter__(self) -> Self:
-        self._holding.enter_context(self._hold())
+        self._holding.enter_context(self._source.held())
+        self._held = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._held = False
         self._holding.close()
 
-    @contextmanager
-    def _hold(self) -> Iterator[None]:
-        """Keep what is loaded from being collected, once"""
-        if self._held:
-            yield
-            return
-        with self._source.held():
-            self._held = True
-            try:
-                yield
-            finally:
-                self._held = False
+    def _hold(self) -> AbstractContextManager[None]:
+        """Keep what is loaded from being collected, unless the handle does"""
+        return nullcontext() if self._held else self._source.held()
 
     def keys(self) -> list[str]:
         """The names of all tensors"""

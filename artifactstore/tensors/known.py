@@ -3,6 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from ctypes import Array, c_uint8
 from functools import partial
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from blake3 import blake3
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Unavailable
+from artifactstore.core.garbage import uncollected
 from artifactstore.core.manifest import MAX_BLOB
 from artifactstore.core.reading import Stored, portions, runs
 from artifactstore.ops.transfer.source import Stamp
@@ -64,21 +66,26 @@ class Pieces:
     def _fill(
         self, device: torch.device, wanted: Sequence[Stored], into: Sequence[torch.Tensor], ready: Ready | None
     ) -> None:
-        engine = self._loading.engine_of(device)
-        work: Work
-        if engine is None:
-            views = {number: view_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
-            work = partial(fill, views=views)
-        else:
-            flats = {number: as_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
-            work = partial(upload, flats=flats, engine=engine)
-        jobs = list(self._jobs(wanted))
+        jobs, work = self._prepared(device, wanted, into)
         if ready is not None:
             work = _telling(work, jobs, lambda number: ready(wanted[number]))
         for done in work_all(jobs, work, self._loading.threads):
             self._tally.reads += done.reads
             self._tally.read_bytes += done.nbytes
             self.checked.update([done.checked] if done.checked else [])
+
+    @uncollected()
+    def _prepared(
+        self, device: torch.device, wanted: Sequence[Stored], into: Sequence[torch.Tensor]
+    ) -> tuple[list[Job], Work]:
+        """All that is to be done on a device, and how"""
+        engine = self._loading.engine_of(device)
+        jobs = list(self._jobs(wanted))
+        if engine is None:
+            views = {number: view_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
+            return jobs, partial(fill, views=views)
+        flats = {number: as_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
+        return jobs, partial(upload, flats=flats, engine=engine)
 
     def _jobs(self, wanted: Sequence[Stored]) -> Iterator[Job]:
         """What one thread does at a time: a piece, or a part of one of which nothing is known"""
@@ -88,6 +95,7 @@ class Pieces:
             for some in [of_piece] if whole else portions(of_piece, MAX_BLOB):
                 yield Job(piece, some, check, file)
 
+    @uncollected()
     def mapped(self) -> dict[str, torch.Tensor]:
         """Tensors as views of mapped files, those that can be; empty ones too"""
         found = {one.name: allocate(one.dtype, one.shape, 0, CPU) for one in self._wanted if not one.extents}
@@ -96,7 +104,7 @@ class Pieces:
         far = mounts.remote({file.stamp.device for file in self._files.values()})
         near = {number for number, file in self._files.items() if file.stamp.device not in far}
         chains = {one.name: chain for one in self._wanted if (chain := self._chain(one, near))}
-        if not chains or sum(map(len, chains.values())) > mapping.MOST:
+        if not chains or sum(map(len, set(chains.values()))) > mapping.MOST:
             return found
         places: dict[tuple[int, ...], int] = {}
         laid: list[tuple[int, mapping.Laid]] = []
@@ -118,15 +126,24 @@ class Pieces:
         for one in self._wanted:
             chain = chains.get(one.name, ())
             # what is not right is read, and looked for elsewhere
-            if chain and self._files.keys() >= set(chain):
+            if chain and all(number in self._files for number in chain):
                 check_tensor(one.dtype, one.shape, one.nbytes)
-                begin = places[chain] + one.extents[0].start
-                flat = memory[begin : begin + one.nbytes].view(TORCH[one.dtype])
-                found[one.name] = flat.view(counted(one.dtype, one.shape))
+                begin, shape, dtype = (
+                    places[chain] + one.extents[0].start,
+                    counted(one.dtype, one.shape),
+                    TORCH[one.dtype],
+                )
+                # each with a storage of its own, so that who saves one does not save them all
+                flat = torch.frombuffer(memory, dtype=dtype, count=one.nbytes // dtype.itemsize, offset=begin)
+                found[one.name] = flat if len(shape) == 1 else flat.view(shape)
         return found
 
     def _chain(self, one: Stored, files: Collection[int]) -> tuple[int, ...]:
         """Those of the files that hold a tensor from end to end when they are laid side by side, none when none do"""
+        if not one.extents or one.dtype not in TORCH or one.extents[0].start % TORCH[one.dtype].itemsize:
+            return ()
+        if len(one.extents) == 1:
+            return (one.extents[0].blob,) if one.extents[0].blob in files else ()
         if not all(extent.blob in files for extent in one.extents):
             return ()
         sizes = (self._files[extent.blob].piece.size for extent in one.extents)
@@ -134,16 +151,15 @@ class Pieces:
             size == before.start + before.length and size % mapping.PAGE == 0 and after.start == 0
             for size, (before, after) in zip(sizes, pairwise(one.extents), strict=False)
         )
-        aligned = one.dtype in TORCH and one.extents and one.extents[0].start % TORCH[one.dtype].itemsize == 0
-        return tuple(extent.blob for extent in one.extents) if joined and aligned else ()
+        return tuple(extent.blob for extent in one.extents) if joined else ()
 
-    def _check(self, memory: torch.Tensor, laid: Mapping[int, mapping.Laid]) -> None:
+    def _check(self, memory: "Array[c_uint8]", laid: Mapping[int, mapping.Laid]) -> None:
         """Hash what nobody vouches for; a process that uses it finds its pages there"""
         numbers = sorted(self._unsure & laid.keys())
         todo = [(self._files[number], laid[number]) for number in numbers]
         if not todo:
             return
-        view = view_bytes(memory)
+        view = memoryview(memory).cast("B")
 
         def check(each: tuple[Opened, mapping.Laid]) -> tuple[Stamp, Digest] | None:
             file, place = each

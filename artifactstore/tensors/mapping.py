@@ -10,8 +10,6 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
-
 from artifactstore.core.errors import Unavailable
 
 PAGE = mmap.ALLOCATIONGRANULARITY
@@ -39,8 +37,8 @@ def round_up(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-def lay(files: Sequence[Laid], total: int) -> torch.Tensor:
-    """A range of `total` bytes with these files in it, as uint8; it goes with the last tensor that views it
+def lay(files: Sequence[Laid], total: int) -> "ctypes.Array[ctypes.c_uint8]":
+    """A range of `total` bytes with these files in it; it goes with the last tensor that is made of it
 
     Raise Unavailable when the system has no addresses left.
     """
@@ -54,9 +52,8 @@ def lay(files: Sequence[Laid], total: int) -> torch.Tensor:
             libc.munmap(base, total)
             raise error
     memory = (ctypes.c_uint8 * total).from_address(base)
-    whole = torch.frombuffer(memory, dtype=torch.uint8)
     weakref.finalize(memory, libc.munmap, base, total)
-    return whole
+    return memory
 
 
 def _no_room(nbytes: int) -> Unavailable:

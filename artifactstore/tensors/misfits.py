@@ -34,7 +34,6 @@ class Targets:
 
     def check(self, stored: Mapping[str, Stored], *, strict: bool) -> None:
         """Raise Invalid with every tensor that is missing on either side, if strict, and every one of another shape"""
-        tied = {_memory(tensor) for name, tensor in self.tensors.items() if name in stored and not tensor.is_meta}
         faults = [
             fault
             for name, tensor in self.tensors.items()
@@ -42,15 +41,19 @@ class Targets:
             for fault in _differences(name, tensor, stored[name])
         ]
         if strict:
-            faults += [
-                f"{name} is missing in the store"
-                for name, tensor in self.tensors.items()
-                if name not in stored and _memory(tensor) not in tied
-            ]
+            faults += [f"{name} is missing in the store" for name in self._missing(stored)]
             faults += [f"{name} of the store is unexpected" for name in stored if name not in self.tensors]
         if faults:
             more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
             raise Invalid(f"It does not fit: {'; '.join(faults[:_SHOWN])}{more}", code="into", faults=faults)
+
+    def _missing(self, stored: Mapping[str, Stored]) -> list[str]:
+        """Those that are not stored, nor tied to one that is"""
+        missing = [name for name in self.tensors if name not in stored]
+        if not missing:
+            return []
+        tied = {_memory(tensor) for name, tensor in self.tensors.items() if name in stored and not tensor.is_meta}
+        return [name for name in missing if _memory(self.tensors[name]) not in tied]
 
     def split(self, stored: Mapping[str, Stored]) -> tuple[dict[str, torch.Tensor], list[str]]:
         """Those whose memory can take the stored bytes as they are, and the names of the others"""

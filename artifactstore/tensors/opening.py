@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from artifactstore.core.digest import Digest
+from artifactstore.core.garbage import uncollected
 from artifactstore.core.names import Reference
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
@@ -24,6 +25,7 @@ def open_version(depot: Depot, version: Digest, loading: Loading) -> Handle:
     return Handle(source_of(depot, version), loading)
 
 
+@uncollected()
 def source_of(depot: Depot, version: Digest) -> Source:
     """What a version has to load"""
     return of_version(depot, load_manifest(depot, version))

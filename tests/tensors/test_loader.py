@@ -186,7 +186,7 @@ def test_a_blob_that_is_gone_or_cut_short_is_told(tmp_path, folder):
         os.truncate(path, path.stat().st_size - 1)
         with pytest.raises(Corrupt):
             opened(store, "never").load()
-        path.unlink()
+        path.unlink(missing_ok=True)
         with pytest.raises(Corrupt, match="missing"):
             opened(store, "never").load()
 

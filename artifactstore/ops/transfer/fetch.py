@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from artifactstore.catalog.base import Place
-from artifactstore.core.decode import read_manifest
+from artifactstore.core.decode import read_known
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, NotFound, StoreError
 from artifactstore.core.events import Warn
@@ -40,7 +40,7 @@ def load_manifest(depot: Depot, version: Digest) -> Manifest:
     """The manifest of a version, checked against its id; raise Corrupt when it is damaged or gone"""
     place = depot.catalog.versions.manifest_place(version)
     try:
-        return read_manifest(depot.reader.read(place.key), version)
+        return read_known(depot.reader.read(place.key), version)
     except NotFound as e:
         raise Corrupt(
             f"The manifest of {version.hex()[:12]} is gone; run artstore verify, then artstore repair --from a copy",
