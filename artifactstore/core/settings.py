@@ -16,6 +16,7 @@ class Settings:
     cache: a folder that keeps up to cache_size bytes of what is read from a remote store, None for no such folder.
     mirrors: stores, by folder or URL, that are asked for blobs which are damaged here.
     attested: the file in which loads note, for all processes of a user, what was verified; readers: threads of a load.
+    direct: whether loads to a GPU read past the page cache: faster from fast disks, slower the second time.
     reserve: bytes of free space a write never uses. lease: how long a silent writer is waited for.
     """
 
@@ -25,6 +26,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()
     attested: str = "~/.cache/artifactstore/attested.sqlite"
     readers: int = 4
+    direct: bool = False
     reserve: int = 64 * MIB
     lease: timedelta = timedelta(minutes=15)
     busy: timedelta = timedelta(seconds=30)

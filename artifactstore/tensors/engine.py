@@ -15,6 +15,7 @@ from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, Unavailable
 from artifactstore.ops.transfer.buffers import BufferPool
 from artifactstore.tensors import pinned
+from artifactstore.tensors.direct import Reader, gpu_reader
 
 CPU = torch.device("cpu")
 _CUDA: Any = torch.cuda  # its functions have no types
@@ -37,6 +38,14 @@ class Engine(Protocol):
     def hash(self) -> Hash | None:
         """BLAKE3 of a contiguous uint8 tensor, computed on the device; None where it cannot"""
 
+    @property
+    def direct(self) -> bool:
+        """Whether files are read past the page cache"""
+
+    @property
+    def reader(self) -> Reader | None:
+        """Fills its memory straight from a file, where it can"""
+
     def free(self) -> int | None:
         """Bytes that new tensors may take, None where nobody knows"""
 
@@ -50,6 +59,8 @@ class PlainEngine:
 
     device: torch.device
     hash: Hash | None = None
+    direct: bool = False
+    reader: Reader | None = None
 
     @property
     def pool(self) -> BufferPool:
@@ -68,8 +79,9 @@ class PlainEngine:
 class CudaEngine:
     """A GPU: each thread copies on a stream of its own, behind what its caller has asked of the GPU before"""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, *, direct: bool = False) -> None:
+        self.device, self.direct = device, direct
+        self.reader = gpu_reader() if direct else None
         self.pool = pinned.pool(pinned=True)
         digests = digests_on(device)
         self.hash = None if digests is None else lambda tensor: digests([tensor])[0]
@@ -127,8 +139,8 @@ def parse_device(device: str | torch.device) -> torch.device:
     return torch.device("cuda", number)
 
 
-def engine_of(device: torch.device) -> Engine | None:
+def engine_of(device: torch.device, *, direct: bool = False) -> Engine | None:
     """The engine of a device, for one load; None for the CPU, into whose memory bytes are read"""
     if device.type == "cpu":
         return None
-    return CudaEngine(device) if device.type == "cuda" else PlainEngine(device)
+    return CudaEngine(device, direct=direct) if device.type == "cuda" else PlainEngine(device, direct=direct)

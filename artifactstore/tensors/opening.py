@@ -1,5 +1,6 @@
 """Opening: handles on a version of a store, and on plain safetensors files"""
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.fetch import load_manifest
-from artifactstore.tensors.engine import parse_device
+from artifactstore.tensors.engine import engine_of, parse_device
 from artifactstore.tensors.handle import Handle
 from artifactstore.tensors.host import Asked
 from artifactstore.tensors.options import Loading, Verify
@@ -58,4 +59,5 @@ def loading_of(
 ) -> Loading:
     """How, by the settings of a store; raise Invalid, Unavailable for a device that is not to be had"""
     attestations = Attestations(Path(settings.attested).expanduser())
-    return Loading(verify, attestations, settings.readers, parse_device(device), dtype)
+    engine = partial(engine_of, direct=settings.direct)
+    return Loading(verify, attestations, settings.readers, parse_device(device), dtype, engine)

@@ -4,6 +4,7 @@ Reading, hashing and copying overlap: what is read goes on its way while the nex
 at other pieces meanwhile.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from blake3 import blake3
 from artifactstore.core.digest import Digest
 from artifactstore.core.reading import Run, near
 from artifactstore.ops.transfer.buffers import Buffer
+from artifactstore.tensors.direct import ALIGNED, open_direct
 from artifactstore.tensors.engine import Engine
 from artifactstore.tensors.fill import GAP, Done, Job, read, sure
 
@@ -23,17 +25,40 @@ _FEW = 4
 
 def upload(job: Job, flats: Mapping[int, torch.Tensor], engine: Engine) -> Done:
     """Do one job; flats: the memory of each tensor as uint8, by number. Raise Corrupt"""
+    done = _straight(job, flats, engine)
+    if done is not None:
+        return done
     buffer = engine.pool.take()
+    fd = open_direct(job.file.piece.path) if engine.direct and job.file and job.file.piece.path else None
     try:
         with engine.lane():
-            return _Upload(job, flats, engine, buffer).run()
+            return _Upload(job, flats, engine, buffer, fd).run()
     finally:
         buffer.drop()
+        if fd is not None:
+            os.close(fd)
+
+
+def _straight(job: Job, flats: Mapping[int, torch.Tensor], engine: Engine) -> Done | None:
+    """Without the CPU's memory, where the device reads and hashes itself and the bytes are those of one tensor"""
+    [run, *more] = job.runs
+    if engine.reader is None or job.file is None or job.file.piece.path is None or more:
+        return None
+    if job.check and (engine.hash is None or run.length < job.piece.size):
+        return None
+    flat = flats[run.tensor][run.at : run.at + run.length]
+    with engine.lane():
+        if engine.reader(job.file.piece.path, flat, run.start) < run.length:
+            raise job.piece.damaged()
+        checked = sure(job.file, engine.hash(flat)) if job.check and engine.hash else None
+    return Done(1, run.length, checked)
 
 
 class _Upload:
-    def __init__(self, job: Job, flats: Mapping[int, torch.Tensor], engine: Engine, buffer: Buffer) -> None:
-        self._job, self._flats, self._engine = job, flats, engine
+    def __init__(
+        self, job: Job, flats: Mapping[int, torch.Tensor], engine: Engine, buffer: Buffer, direct: int | None
+    ) -> None:
+        self._job, self._flats, self._engine, self._direct = job, flats, engine, direct
         self._view = buffer.view
         self._host = torch.frombuffer(buffer.view, dtype=torch.uint8)
         self._reads = 0
@@ -73,8 +98,23 @@ class _Upload:
         begin, end = window
         for low in range(begin, end, _STEP):
             high = min(low + _STEP, end)
-            self._reads += read(self._job, [self._view[low - begin : high - begin]], low)
+            if self._direct is not None and begin % ALIGNED == 0:
+                self._read_direct(low, high, begin)
+            else:
+                self._reads += read(self._job, [self._view[low - begin : high - begin]], low)
             yield low, high
+
+    def _read_direct(self, low: int, high: int, begin: int) -> None:
+        """Whole pages, also of the last step, of which the file has only a part"""
+        assert self._direct is not None
+        end = -(-high // ALIGNED) * ALIGNED
+        while low < high:
+            count = os.preadv(self._direct, [self._view[low - begin : end - begin]], low)
+            self._reads += 1
+            if count < min(ALIGNED, high - low):
+                raise self._job.piece.damaged()
+            # what ends inside a page is read again from its start
+            low += count if low + count >= high else count // ALIGNED * ALIGNED
 
     def _send(
         self,

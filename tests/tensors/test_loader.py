@@ -14,7 +14,7 @@ from artifactstore.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from artifactstore.core.settings import Settings
 from artifactstore.store import Store
 from artifactstore.tensors import mapping
-from artifactstore.tensors.dtypes import TORCH, as_bytes
+from artifactstore.tensors.dtypes import TORCH, as_bytes, view_bytes
 from artifactstore.tensors.engine import PlainEngine, parse_device
 from artifactstore.tensors.opening import loading_of, open_plain, open_version
 from tests.tensors.states import is_same, random_tensor
@@ -54,7 +54,14 @@ GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.
 HOW = {}  # what the fixture `way` asks of loads
 
 
-@pytest.fixture(params=["mapped", "read", "sent", "sent and hashed there", GPU])
+def reads_itself(path, into, offset):
+    """What GPUDirect Storage does, on the CPU"""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.readinto(view_bytes(into))
+
+
+@pytest.fixture(params=["mapped", "read", "sent", "sent and hashed there", "sent directly", "sent straight", GPU])
 def way(request, monkeypatch):
     """All ways that tensors come: also as to a device, which is the CPU here, and to a GPU"""
     if request.param == "read":
@@ -62,8 +69,13 @@ def way(request, monkeypatch):
     elif request.param == "cuda":
         monkeypatch.setitem(HOW, "device", torch.device("cuda", 0))
     elif request.param != "mapped":
-        there = (lambda flat: Digest.of(flat.numpy())) if "hashed" in request.param else None
-        monkeypatch.setitem(HOW, "engine_of", lambda device: PlainEngine(device, there))
+        there = (
+            (lambda flat: Digest.of(flat.numpy()))
+            if request.param in {"sent and hashed there", "sent straight"}
+            else None
+        )
+        past, reader = request.param == "sent directly", reads_itself if request.param == "sent straight" else None
+        monkeypatch.setitem(HOW, "engine_of", lambda device: PlainEngine(device, there, past, reader))
     return request.param
 
 
