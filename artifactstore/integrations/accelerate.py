@@ -24,8 +24,7 @@ _POINTER = "artstore-checkpoint.txt"
 class StoreHooks:
     """Registers itself with an accelerator; the small files of a folder are in the store too, so that `load` needs none
 
-    The manager ranks checkpoints and says by its policy what stays; fields is what every checkpoint says of itself,
-    such as phase, license and the first one's parent.
+    The manager's policy says what stays; fields is what every checkpoint says of itself: phase, the first one's parent.
     """
 
     def __init__(
@@ -53,12 +52,11 @@ class StoreHooks:
             raise Invalid("The model is sharded; use torch.distributed.checkpoint with StoreWriter", code="strategy")
         accelerator, optimizers = self._accelerator, self._optimizers()
         files = {name: content for small in gather_object([self._small()]) for name, content in small.items()}
-        (request_id,) = broadcast_object_list([uuid4().hex])
+        (name,) = broadcast_object_list([uuid4().hex])
         if accelerator.is_main_process:
-            state = {**self._models(models), **optimizers, "files": files}
-            self._saves.save(state, request_id=request_id, **self._noted)
+            self._saves.save({**self._models(models), **optimizers, "files": files}, request_id=name, **self._noted)
         if accelerator.is_local_main_process:
-            Path(output_dir, _POINTER).write_text(request_id, "utf-8")
+            Path(output_dir, _POINTER).write_text(name, "utf-8")
         self._noted = {}
         weights.clear()
         self._stubs.give(optimizers.values())
@@ -67,6 +65,8 @@ class StoreHooks:
         pointer = Path(input_dir, _POINTER)
         if not pointer.is_file():
             return
+        self._saves.flush()
+        self._accelerator.wait_for_everyone()
         state = self._saves.restore(pointer.read_text("utf-8"))["state"]
         optimizers = self._optimizers()
         if missing := sorted(optimizers.keys() - state.keys()):
