@@ -14,7 +14,7 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored, choose, narrow
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.known import Pieces
+from artifactstore.tensors.known import Pieces, Ready
 from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source, opened
@@ -78,11 +78,20 @@ def read_targets(source: Source, targets: Targets, wanted: Mapping[str, Stored],
     return found
 
 
-def read_parts(source: Source, wanted: Sequence[Stored], into: Sequence[torch.Tensor], loading: Loading) -> LoadReport:
-    """Fill contiguous tensors, each with the tensor or part of one that stands at its place"""
+def read_parts(
+    source: Source,
+    wanted: Sequence[Stored],
+    into: Sequence[torch.Tensor],
+    loading: Loading,
+    ready: Ready | None = None,
+) -> LoadReport:
+    """Fill contiguous tensors, each with the tensor or part of one that stands at its place
+
+    ready: called with each that is there, by the thread that brought it.
+    """
     tally = Tally()
     with pieces_of(source, wanted, loading, tally) as pieces:
-        pieces.fill(wanted, into)
+        pieces.fill(wanted, into, ready)
     return report(source, wanted, tally)
 
 

@@ -1,4 +1,4 @@
-"""Mounts: which file systems lie behind a network, where mapped pages come one by one and a lost server kills a process
+"""Mounts: file systems behind a network, where mapped pages come one by one and a lost server kills the process
 
 proc_pid_mountinfo(5).
 """

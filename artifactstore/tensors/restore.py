@@ -1,33 +1,35 @@
 """Restore: a version's state document and files become the tree that was saved
 
-Each tensor is allocated once; verified pieces are copied straight into its memory.
+Each tensor is allocated once; its bytes are read straight into its memory, and verified on the way.
 """
 
 import errno
 import os
 import secrets
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 
 from artifactstore.blobs.disk import sync_folder
 from artifactstore.core.errors import Corrupt, Denied, Invalid, NoSpace, StoreError, Unavailable
 from artifactstore.core.events import Progress
-from artifactstore.core.formats.base import TensorInfo
-from artifactstore.core.manifest import FileEntry, Manifest
+from artifactstore.core.manifest import Manifest
+from artifactstore.core.pairing import named
+from artifactstore.core.reading import Stored
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
-from artifactstore.ops.transfer.fetch import Fetch, FilePiece, fetch_file, note_load
+from artifactstore.ops.transfer.fetch import fetch_file, note_load
 from artifactstore.tensors import document
-from artifactstore.tensors.dtypes import allocate, allocate_array, as_bytes, view_array, view_bytes
-
-_CPU = torch.device("cpu")
-Write = Callable[[int, memoryview], None]
+from artifactstore.tensors.dtypes import allocate, allocate_array
+from artifactstore.tensors.engine import CPU
+from artifactstore.tensors.loader import read_parts
+from artifactstore.tensors.opening import loading_of
+from artifactstore.tensors.pieces import of_version
 
 
 def restore(depot: Depot, manifest: Manifest, device: "str | torch.device | None" = None) -> dict[str, Any]:
@@ -43,7 +45,11 @@ def restore(depot: Depot, manifest: Manifest, device: "str | torch.device | None
             f"This version of {manifest.artifact} is no checkpoint, it has no {document.PATH}; use checkout",
             code="no-checkpoint",
         )
-    targets = _Targets(files, target)
+    stored = {
+        (str(one.file.path), one.info.name): Stored(one.name, one.info.dtype, one.info.shape, one.extents)
+        for one in named(manifest)
+    }
+    targets = _Targets(stored, target)
     context = document.decode(fetch_file(depot, manifest, files[document.PATH]), targets.lookup)
     targets.fill(depot, manifest)
     return context
@@ -51,7 +57,7 @@ def restore(depot: Depot, manifest: Manifest, device: "str | torch.device | None
 
 def _device(device: "str | torch.device | None") -> torch.device:
     if device is None:
-        return _CPU
+        return CPU
     if not isinstance(device, str | torch.device):
         raise Invalid(f"map_location should be a device such as 'cpu' or 'cuda:0', found {device!r:.60}", code="device")
     try:
@@ -64,104 +70,54 @@ def _device(device: "str | torch.device | None") -> torch.device:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where the bytes [begin, end) of a file go"""
-
-    begin: int
-    end: int
-    write: Write
-
-
 class _Targets:
     """Memory for the tensors a document names, made when first named"""
 
-    def __init__(self, files: dict[str, FileEntry], device: torch.device) -> None:
-        self._files = files
-        self._device = device
-        self._tensors: dict[str, dict[str, TensorInfo]] = {}
+    def __init__(self, stored: Mapping[tuple[str, str], Stored], device: torch.device) -> None:
+        self._stored, self._device = stored, device
         self._made: dict[tuple[document.Kind, str, str], Any] = {}
-        self._writes: dict[str, list[_Target]] = defaultdict(list)
+        self._wanted: list[Stored] = []
+        self._into: list[torch.Tensor] = []
 
     def lookup(self, kind: document.Kind, path: str, name: str) -> Any:
         """The tensor or array of this name; raise Corrupt when the version has none such"""
         key = (kind, path, name)
         if key not in self._made:
-            info = self._table(path).get(name)
-            if info is None:
+            stored = self._stored.get((path, name))
+            if stored is None:
                 raise Corrupt(
                     f"{document.PATH} names the tensor {name!r:.80} of {path:.80}, which is not there", code="tensor"
                 )
             try:
-                self._made[key], write = self._make(kind, info)
+                self._made[key], memory = self._make(kind, stored)
             except (RuntimeError, MemoryError) as e:
                 raise Unavailable(
-                    f"No memory for tensor {name!r:.80} of {info.end - info.begin} bytes on {self._device}: {e!s:.120}",
+                    f"No memory for tensor {name!r:.80} of {stored.nbytes} bytes on {self._device}: {e!s:.120}",
                     code="memory",
                 ) from e
-            if info.end > info.begin:
-                self._writes[path].append(_Target(info.begin, info.end, write))
+            self._wanted.append(stored)
+            self._into.append(memory)
         return self._made[key]
 
-    def _table(self, path: str) -> dict[str, TensorInfo]:
-        if path not in self._tensors:
-            file = self._files.get(path)
-            self._tensors[path] = {info.name: info for info in file.tensors} if file else {}
-        return self._tensors[path]
-
-    def _make(self, kind: document.Kind, info: TensorInfo) -> tuple[Any, Write]:
-        nbytes = info.end - info.begin
+    def _make(self, kind: document.Kind, one: Stored) -> tuple[Any, torch.Tensor]:
+        """It, and its memory as a tensor"""
         if kind == "array":
-            array = allocate_array(info.dtype, info.shape, nbytes)
-            return array, _into_view(view_array(array))
-        tensor = allocate(info.dtype, info.shape, nbytes, self._device)
-        return tensor, _into_view(view_bytes(tensor)) if self._device.type == "cpu" else _into_device(as_bytes(tensor))
+            array = allocate_array(one.dtype, one.shape, one.nbytes)
+            return array, torch.from_numpy(array.reshape(-1).view(np.uint8))
+        tensor = allocate(one.dtype, one.shape, one.nbytes, self._device)
+        return tensor, tensor
 
     def fill(self, depot: Depot, manifest: Manifest) -> None:
-        """Read every file that has a named tensor, once"""
-        files = [self._files[path] for path in self._writes]
-        total, done = sum(file.size for file in files), 0
-        cursors = {path: _Cursor(writes) for path, writes in self._writes.items()}
-        for piece in Fetch(depot, manifest).pieces([(file, 0) for file in files]):
-            cursors[piece.file.path].take(piece)
-            piece.release()
-            done += len(piece.data)
+        """Read what was named, each blob once"""
+        total, done, lock = sum(one.nbytes for one in self._wanted), 0, Lock()
+
+        def ready(one: Stored) -> None:
+            nonlocal done
+            with lock:
+                done += one.nbytes
             depot.monitor(Progress("restore", done, total))
 
-
-def _into_view(view: memoryview) -> Write:
-    def write(begin: int, data: memoryview) -> None:
-        view[begin : begin + len(data)] = data
-
-    return write
-
-
-def _into_device(flat: torch.Tensor) -> Write:
-    def write(begin: int, data: memoryview) -> None:
-        flat[begin : begin + len(data)].copy_(torch.frombuffer(data, dtype=torch.uint8))
-
-    return write
-
-
-class _Cursor:
-    """The targets of one file while its pieces arrive in order"""
-
-    def __init__(self, targets: Sequence[_Target]) -> None:
-        self._targets = sorted(targets, key=lambda target: target.begin)
-        self._next = 0
-
-    def take(self, piece: FilePiece) -> None:
-        """Copy what of the piece belongs to any target"""
-        begin, end = piece.offset, piece.offset + len(piece.data)
-        while self._next < len(self._targets) and self._targets[self._next].end <= begin:
-            self._next += 1
-        for number in range(self._next, len(self._targets)):
-            target = self._targets[number]
-            if target.begin >= end:
-                break
-            low, high = max(begin, target.begin), min(end, target.end)
-            if low < high:
-                target.write(low - target.begin, piece.data[low - begin : high - begin])
+        read_parts(of_version(depot, manifest), self._wanted, self._into, loading_of(depot.settings), ready)
 
 
 def export_pth(depot: Depot, manifest: Manifest, path: Path) -> int:

@@ -145,6 +145,7 @@ def test_tensors_belong_to_the_caller(filled, tensors):
     assert same(opened(filled, "always").load(["middle"]), {"middle": tensors["middle"]})
 
 
+@pytest.mark.parametrize("way", ["mapped", "read", "sent"], indirect=True)
 @pytest.mark.usefixtures("way")
 def test_a_file_is_hashed_once_for_the_machine(tmp_path, folder):
     settings = Settings(attested=str(tmp_path / "attested.sqlite"))
@@ -203,6 +204,7 @@ def test_a_blob_that_is_gone_or_cut_short_is_told(tmp_path, folder):
             opened(store, "never").load()
 
 
+@pytest.mark.parametrize("way", ["read", "sent"], indirect=True)
 @pytest.mark.usefixtures("way")
 def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, tensors):
     with Store.init(s3_url, f"sqlite:///{tmp_path}/catalog.sqlite") as store:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections import Counter, OrderedDict
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,9 @@ import torch
 
 from artifactstore.core.errors import Corrupt, Invalid, Unavailable
 from artifactstore.core.formats.base import FileInfo
+from artifactstore.core.manifest import Extent
 from artifactstore.core.names import ArtifactName, SafePath
+from artifactstore.core.reading import Stored
 from artifactstore.ops import ingest
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.source import MemoryFile
@@ -100,17 +101,10 @@ def test_a_device_that_cannot_be_used_is_refused(depot, device):
         restore(depot, manifest, device)
 
 
-def test_a_tensor_larger_than_memory_is_told(depot):
-    row = torch.zeros(1 << 20, dtype=torch.uint8)
-    (file, _) = sources(take_apart({"state": {"w": row}}))
-    rows = 1 << 26
-    nbytes = file.size - file.sizes[0]
-    tensors = tuple(
-        type(t)(t.name, t.dtype, (rows, 1 << 20), t.begin, t.begin + nbytes * rows) for t in file.info.tensors
-    )
-    files = {"model.safetensors": SimpleNamespace(tensors=tensors)}
+def test_a_tensor_larger_than_memory_is_told():
+    stored = Stored("w", "U8", (1 << 26, 1 << 20), (Extent(0, 0, 1 << 46),))
     with pytest.raises(Unavailable, match="No memory for tensor 'w'"):
-        _Targets(files, torch.device("cpu")).lookup("tensor", "model.safetensors", "w")
+        _Targets({("model.safetensors", "w"): stored}, torch.device("cpu")).lookup("tensor", "model.safetensors", "w")
 
 
 def test_a_torch_file_holds_the_state_as_plain_tree(depot, tmp_path):
