@@ -1,4 +1,4 @@
-"""Folders: small files as arrays of bytes, so that what stays the same from checkpoint to checkpoint is kept once"""
+"""Folders: small files as arrays of bytes, so that those that stay the same are kept once"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -244,9 +245,15 @@ run.accelerator.end_training()
 """
 
 
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
 @pytest.mark.slow
 def test_several_processes_save_one_checkpoint_and_each_its_random_state(place, tmp_path, versions):
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29471", "ACCELERATE_USE_CPU": "true"}
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "ACCELERATE_USE_CPU": "true"}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, place, str(tmp_path / "out")],

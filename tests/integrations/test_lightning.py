@@ -197,6 +197,10 @@ def test_what_is_said_of_the_run_is_in_its_checkpoints(managed, place):
         assert parents == [["base:1"], ["job:1"]]
         model = net()
         model.load_state_dict(store.state_dict("job:2"))
+    again = trainer(StoreCheckpoint(managed(), fields=fields), max_epochs=3)
+    again.fit(net(extra=[1, {"a": None}]), data(), ckpt_path="artstore://job:2")
+    with Store.open(place) as store:
+        assert [link.ref for link in store.depot.catalog.versions.parents(store.resolve("job:3").id)] == ["job:2"]
     context = managed().restore_checkpoint("job:2")
     assert context["state"]["hyper_parameters"] == {"hidden": 8, "extra": [1, {"a": None}]}
 
@@ -259,7 +263,7 @@ def test_a_failure_in_the_background_ends_the_training(managed, place):
 
 
 def test_accumulated_steps_wait_for_their_validation_only(managed, versions):
-    options = {"max_epochs": 4, "accumulate_grad_batches": 4, "val_check_interval": 2}
+    options = {"max_epochs": 2, "accumulate_grad_batches": 2, "val_check_interval": 1}
     trainer(StoreCheckpoint(managed(), every_n_train_steps=2), **options).fit(net(), data(), data())
     assert [step for _, step, *_ in versions()] == [2, 4]
 

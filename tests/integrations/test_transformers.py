@@ -99,6 +99,8 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(managed, trainer, vers
     assert same(model, ended.model)
     assert plain(again.state.log_history) == plain(ended.state.log_history)
     assert (again.state.best_metric, again.state.best_global_step) == (ended.state.best_metric, 8)
+    first = managed().restore_checkpoint("job:1")["state"]["trainer"]
+    assert (first["best_global_step"], first["best_metric"]) == (3, pytest.approx(versions()[0][2]["eval_loss"], 1e-3))
     rows = versions()
     assert [(step, parents) for _, step, _, _, parents in rows] == [
         (3, []),
@@ -124,6 +126,16 @@ def test_the_policy_says_what_stays(managed, trainer, versions):
         ({"save_strategy": "epoch", "eval_strategy": "epoch", "logging_strategy": "epoch"}, [(4, True), (8, True)]),
         ({"save_strategy": "epoch", "eval_strategy": "no", "logging_strategy": "no"}, [(4, False), (8, False)]),
         ({"save_steps": 4, "eval_steps": 8, "logging_steps": 4}, [(4, False), (8, True)]),
+        (
+            {
+                "save_strategy": "epoch",
+                "eval_strategy": "no",
+                "logging_strategy": "epoch",
+                "logging_first_step": True,
+                "per_device_train_batch_size": 16,
+            },
+            [(1, False), (2, False)],
+        ),
     ],
 )
 def test_the_arguments_say_when_and_metrics_are_of_that_step(managed, trainer, versions, options, saved):
@@ -131,7 +143,9 @@ def test_the_arguments_say_when_and_metrics_are_of_that_step(managed, trainer, v
     trainer(gpt(), StoreCallback(manager), **options).train()
     assert [(step, "eval_loss" in metrics) for _, step, metrics, *_ in versions()] == saved
     logged = manager.restore_checkpoint("job:1")["state"]["trainer"]["log_history"]
-    assert [row["step"] for row in logged if "loss" in row] == ([] if options.get("logging_strategy") == "no" else [4])
+    assert [row["step"] for row in logged if "loss" in row] == (
+        [] if options.get("logging_strategy") == "no" else [saved[0][0]]
+    )
 
 
 def test_only_the_model_is_saved_when_only_that_is_asked_for(managed, trainer, place):
@@ -234,6 +248,7 @@ def test_a_checkpoint_is_a_pretrained_model_with_its_tokenizer(managed, trainer,
     assert type(found) is GPT2LMHeadModel
     with small_files(store, "job@latest") as small:
         assert transformers.AutoTokenizer.from_pretrained(small)("w3")["input_ids"] == [3]
+        assert transformers.AutoConfig.from_pretrained(small).architectures == ["GPT2LMHeadModel"]
     # the same tokenizer of every checkpoint is one blob
     assert sum(row.stored for row in store.du()) < 3 * sum(param.nbytes for param in model.parameters()) * 3 + 2e5
 
