@@ -12,9 +12,9 @@ from blake3 import blake3
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Unavailable
-from artifactstore.core.garbage import uncollected
 from artifactstore.core.manifest import MAX_BLOB
 from artifactstore.core.reading import Stored, portions, runs
+from artifactstore.ops.transfer.garbage import uncollected
 from artifactstore.ops.transfer.source import Stamp
 from artifactstore.ops.transfer.threads import start_pool
 from artifactstore.tensors import mapping, mounts

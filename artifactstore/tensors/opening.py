@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from artifactstore.core.digest import Digest
-from artifactstore.core.garbage import uncollected
 from artifactstore.core.names import Reference
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.fetch import load_manifest
+from artifactstore.ops.transfer.garbage import uncollected
 from artifactstore.tensors.engine import engine_of, parse_device
 from artifactstore.tensors.handle import Handle
 from artifactstore.tensors.host import Asked
