@@ -5,8 +5,8 @@ are read once, and lose what the page cache would have kept.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,15 +14,39 @@ from typing import Any
 
 import torch
 
+from artifactstore.ops.transfer.source import looking_at
+from artifactstore.tensors.pieces import Piece, Seen
+
 ALIGNED = 4096
 Reader = Callable[[Path, torch.Tensor, int], int]
 
 
-def open_direct(path: Path) -> int | None:
-    """A descriptor that reads past the page cache, None where the file system has no such thing"""
-    with suppress(OSError, AttributeError):
-        return os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    return None
+@contextmanager
+def past_cache(file: Seen, *, wanted: bool) -> Iterator[int | None]:
+    """A descriptor that reads past the page cache, None where the file system has no such thing or nobody wants it"""
+    fd = None
+    if wanted:
+        with suppress(OSError, AttributeError):
+            fd = os.open(file.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    try:
+        yield fd if fd is not None and file.is_same(fd) else None
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def read_pages(piece: Piece, fd: int, view: memoryview, low: int, high: int) -> int:
+    """Fill aligned memory with [low, high) of a file, in whole pages, of the last of which it may have a part; calls"""
+    begin, end, calls = low, -(-high // ALIGNED) * ALIGNED, 0
+    while low < high:
+        with looking_at(Path(piece.name)):
+            count = os.preadv(fd, [view[low - begin : end - begin]], low)
+        calls += 1
+        if count < min(ALIGNED, high - low):
+            raise piece.damaged()
+        # what ends inside a page is read again from its start
+        low += count if low + count >= high else count // ALIGNED * ALIGNED
+    return calls
 
 
 @cache

@@ -6,7 +6,9 @@ Copies go through pinned buffers on a stream beside the one that computes; hashi
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
+from threading import get_ident
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +23,19 @@ CPU = torch.device("cpu")
 _CUDA: Any = torch.cuda  # its functions have no types
 Hash = Callable[[torch.Tensor], Digest]
 Digests = Callable[[Sequence[torch.Tensor]], list[Digest]]
+
+
+class Lane(Protocol):
+    """What one thread asks of a device, done in the order in which it was asked for"""
+
+    def copy(self, into: torch.Tensor, source: torch.Tensor) -> None:
+        """Bytes from the memory of a buffer, perhaps later"""
+
+    def put(self, into: list[torch.Tensor], parts: list[torch.Tensor]) -> None:
+        """Bytes that are on the device, each to its place"""
+
+    def settle(self) -> None:
+        """Wait until all that was asked for is done"""
 
 
 class Engine(Protocol):
@@ -49,8 +64,23 @@ class Engine(Protocol):
     def free(self) -> int | None:
         """Bytes that new tensors may take, None where nobody knows"""
 
-    def lane(self) -> AbstractContextManager[None]:
-        """A block of one thread whose copies are done when it ends"""
+    def lane(self) -> AbstractContextManager[Lane]:
+        """A block of one thread"""
+
+
+class PlainLane:
+    """Copies are done when they return"""
+
+    def copy(self, into: torch.Tensor, source: torch.Tensor) -> None:
+        """At once"""
+        into.copy_(source)
+
+    def put(self, into: list[torch.Tensor], parts: list[torch.Tensor]) -> None:
+        """At once"""
+        torch._foreach_copy_(into, parts)  # as optimizers do
+
+    def settle(self) -> None:
+        """All is done"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +101,48 @@ class PlainEngine:
         """Torch does not tell"""
         return None
 
-    def lane(self) -> AbstractContextManager[None]:
-        """Copies are done when they return"""
-        return nullcontext()
+    def lane(self) -> AbstractContextManager[Lane]:
+        """Nothing to prepare"""
+        return nullcontext(PlainLane())
+
+
+class CudaLane:
+    """A stream beside the one that computes"""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def copy(self, into: torch.Tensor, source: torch.Tensor) -> None:
+        """By a copy engine, where the source is pinned"""
+        into.copy_(source, non_blocking=True)
+
+    def put(self, into: list[torch.Tensor], parts: list[torch.Tensor]) -> None:
+        """In few kernels"""
+        torch._foreach_copy_(into, parts)  # as optimizers do
+
+    def settle(self) -> None:
+        """Asleep, as others read meanwhile"""
+        done = _CUDA.Event(blocking=True)
+        done.record(self._stream)
+        done.synchronize()
 
 
 class CudaEngine:
-    """A GPU: each thread copies on a stream of its own, behind what its caller has asked of the GPU before"""
+    """A GPU: each thread copies on a stream of its own, behind what the caller has asked of the GPU until now"""
 
     def __init__(self, device: torch.device, *, direct: bool = False) -> None:
         self.device, self.direct = device, direct
-        self.reader = gpu_reader() if direct else None
         self.pool = pinned.pool(pinned=True)
-        digests = digests_on(device)
-        self.hash = None if digests is None else lambda tensor: digests([tensor])[0]
-        self._behind = _CUDA.current_stream(device)
+        self.reader = gpu_reader() if direct else None
+        # memory that is new to the caller may have had users on his stream
+        self._begun = _CUDA.current_stream(device).record_event()
+        self._streams: dict[int, Any] = {}
+
+    @cached_property
+    def hash(self) -> Hash | None:
+        """Found out when there is something to hash, as a compiler may be needed for it"""
+        digests = digests_on(self.device)
+        return None if digests is None else lambda tensor: digests([tensor])[0]
 
     def free(self) -> int | None:
         """What the driver has, and what torch keeps for tensors to come"""
@@ -93,16 +150,15 @@ class CudaEngine:
         return int(free) + int(_CUDA.memory_reserved(self.device)) - int(_CUDA.memory_allocated(self.device))
 
     @contextmanager
-    def lane(self) -> Iterator[None]:
-        """A stream that waits for the memory's last users, and is waited for"""
-        stream = _CUDA.Stream(self.device)
-        stream.wait_stream(self._behind)
-        with _CUDA.device(self.device), _CUDA.stream(stream):
-            try:
-                yield
-            finally:
-                # also after a failure: the buffer is another's next
-                stream.synchronize()
+    def lane(self) -> Iterator[Lane]:
+        """The stream of this thread"""
+        with _CUDA.device(self.device):
+            stream = self._streams.get(get_ident())
+            if stream is None:
+                stream = self._streams[get_ident()] = _CUDA.Stream(self.device)
+                stream.wait_event(self._begun)
+            with _CUDA.stream(stream):
+                yield CudaLane(stream)
 
 
 def digests_on(device: torch.device) -> Digests | None:

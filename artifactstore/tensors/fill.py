@@ -18,10 +18,11 @@ from artifactstore.core.errors import Corrupt
 from artifactstore.core.reading import Run, near
 from artifactstore.ops.transfer.source import Stamp, looking_at
 from artifactstore.ops.transfer.threads import start_pool
-from artifactstore.tensors.pieces import Opened, Piece
+from artifactstore.tensors.pieces import Piece, Seen
 
 # Read at a time: what is hashed is still in the processor's cache.
 _STEP = 4 << 20
+_SMALL_STEP = 1 << 20
 # Bytes between two runs that are read along with them, as one read is cheaper than two.
 GAP = 64 << 10
 # Memory areas that preadv takes (IOV_MAX).
@@ -35,7 +36,7 @@ class Job:
     piece: Piece
     runs: Sequence[Run]
     check: bool
-    file: Opened | None
+    file: Seen | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +79,49 @@ def fill(job: Job, views: Mapping[int, memoryview]) -> Done:
     """Do one job; views: the memory of each tensor by number. Raise Corrupt"""
     if job.file is None:
         return _aside(job, views)
-    if not job.check:
-        reads = nbytes = 0
-        for group in near(job.runs, gap=GAP, most=_STEP, count=_AREAS // 2):
-            begin, end = group[0].start, group[-1].start + group[-1].length
-            reads += read(job, list(_areas(group, views, begin, end)), begin)
-            nbytes += end - begin
-        return Done(reads, nbytes)
+    with job.file.open() as fd:
+        return _hashed(job, job.file, fd, views) if job.check else _unhashed(job, fd, views)
+
+
+def _unhashed(job: Job, fd: int, views: Mapping[int, memoryview]) -> Done:
+    reads = nbytes = 0
+    for group in near(job.runs, gap=GAP, most=_STEP, count=_AREAS // 2):
+        begin, end = group[0].start, group[-1].start + group[-1].length
+        reads += read(job.piece, fd, list(_areas(group, views, begin, end)), begin)
+        nbytes += end - begin
+    return Done(reads, nbytes)
+
+
+def _hashed(job: Job, file: Seen, fd: int, views: Mapping[int, memoryview]) -> Done:
     aside = _overlaps(job.runs)
     memory = [memoryview(bytearray(job.piece.size))] if aside else list(_areas(job.runs, views, 0, job.piece.size))
     hasher = blake3()
     reads = 0
     for start, areas in _steps(memory):
-        reads += read(job, areas, start)
+        reads += read(job.piece, fd, areas, start)
         for area in areas:
             hasher.update(area)
     if aside:
         _copy(job.runs, memory[0], views)
-    return Done(reads, job.piece.size, sure(job.file, Digest(hasher.digest())))
+    return Done(reads, job.piece.size, sure(file, fd, Digest(hasher.digest())))
 
 
-def sure(file: Opened, found: Digest) -> tuple[Stamp, Digest] | None:
+def look_through(file: Seen) -> tuple[Stamp, Digest] | None:
+    """Hash a file, so that its pages are there for who maps it; raise Corrupt when it is not what it should be"""
+    hasher, memory = blake3(), memoryview(bytearray(min(_SMALL_STEP, file.piece.size)))
+    with file.open() as fd:
+        for start in range(0, file.piece.size, _SMALL_STEP):
+            area = memory[: min(_SMALL_STEP, file.piece.size - start)]
+            read(file.piece, fd, [area], start)
+            hasher.update(area)
+        return sure(file, fd, Digest(hasher.digest()))
+
+
+def sure(file: Seen, fd: int, found: Digest) -> tuple[Stamp, Digest] | None:
     """A file whose bytes have this digest, unless it changed meanwhile; raise Corrupt when it should have another"""
     if found != file.piece.digest:
         raise file.piece.damaged()
-    return (file.stamp, found) if Stamp.of(os.fstat(file.fd)) == file.stamp else None
+    return (file.stamp, found) if file.is_same(fd) else None
 
 
 def _aside(job: Job, views: Mapping[int, memoryview]) -> Done:
@@ -157,19 +176,29 @@ def _steps(areas: Sequence[memoryview]) -> Iterator[tuple[int, list[memoryview]]
         yield start, portion
 
 
-def read(job: Job, areas: Sequence[memoryview], start: int) -> int:
+def read(piece: Piece, fd: int, areas: Sequence[memoryview], start: int) -> int:
     """Fill the areas one after the other from `start`; how many calls it took"""
-    assert job.file is not None
     left, calls = deque(area for area in areas if len(area)), 0
     while left:
-        with looking_at(Path(job.piece.name)):
-            count = os.preadv(job.file.fd, list(islice(left, _AREAS)), start)
+        with looking_at(Path(piece.name)):
+            count = _READ(fd, list(islice(left, _AREAS)), start)
         calls += 1
         if not count:
-            raise job.piece.damaged()
+            raise piece.damaged()
         start += count
         while left and count >= len(left[0]):
             count -= len(left.popleft())
         if count:
             left[0] = left[0][count:]
     return calls
+
+
+def _read_one(fd: int, areas: Sequence[memoryview], start: int) -> int:
+    os.lseek(fd, start, os.SEEK_SET)
+    data = os.read(fd, len(areas[0]))
+    areas[0][: len(data)] = data
+    return len(data)
+
+
+# Windows has no preadv(2); a descriptor belongs to one job, so its place may be moved.
+_READ = getattr(os, "preadv", _read_one)

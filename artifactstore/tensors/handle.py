@@ -12,6 +12,7 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored
 from artifactstore.tensors.dtypes import TORCH
+from artifactstore.tensors.known import Memory
 from artifactstore.tensors.loader import Loaded, load, read_targets
 from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
@@ -27,6 +28,7 @@ class Handle:
 
     def __init__(self, source: Source, loading: Loading) -> None:
         self._source, self._loading = source, loading
+        self._memory = Memory()
         self._holding = ExitStack()
         self._held = False
 
@@ -51,7 +53,7 @@ class Handle:
 
     def get_tensor(self, name: str) -> torch.Tensor:
         """One tensor; raise Invalid when there is none of this name"""
-        return load(self._source, self._loading, [name])[name]
+        return load(self._source, self._loading, [name], memory=self._memory)[name]
 
     def get_slice(self, name: str) -> "TensorSlice":
         """One tensor of which a part will be asked for; raise Invalid when there is none of this name"""
@@ -59,7 +61,7 @@ class Handle:
 
     def get_part(self, name: str, cut: Cut) -> torch.Tensor:
         """What a plan would name of one tensor; raise Invalid"""
-        return load(self._source, self._loading, plan={name: cut})[name]
+        return load(self._source, self._loading, plan={name: cut}, memory=self._memory)[name]
 
     def load(self, names: Iterable[str] | None = None, *, plan: Mapping[str, Cut] | None = None) -> Loaded:
         """Tensors by name: all, those of the names, or the parts that a plan names
@@ -68,7 +70,7 @@ class Handle:
         read. Raise Invalid for what is not there, Corrupt for a damaged blob.
         """
         with self._hold():
-            return load(self._source, self._loading, names, plan)
+            return load(self._source, self._loading, names, plan, self._memory)
 
     def prefetch(self, plan: Mapping[str, Cut] | None = None, *, threads: int = 8) -> Prefetch:
         """Start to read what a plan says, or all; tensors are taken from what this returns, in a `with` block"""

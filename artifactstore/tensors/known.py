@@ -2,13 +2,14 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from ctypes import Array, c_uint8
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
 import torch
-from blake3 import blake3
+from torch.autograd.graph import increment_version
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Corrupt, Unavailable
@@ -20,40 +21,58 @@ from artifactstore.ops.transfer.threads import start_pool
 from artifactstore.tensors import mapping, mounts
 from artifactstore.tensors.dtypes import TORCH, allocate, as_bytes, check_tensor, counted, view_bytes
 from artifactstore.tensors.engine import CPU
-from artifactstore.tensors.fill import Done, Job, Work, fill, sure, work_all
+from artifactstore.tensors.fill import Done, Job, Work, fill, look_through, work_all
 from artifactstore.tensors.options import Loading
-from artifactstore.tensors.pieces import Opened, Source
+from artifactstore.tensors.pieces import Source, look
 from artifactstore.tensors.report import Tally
 from artifactstore.tensors.upload import upload
 
 Ready = Callable[[Stored], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the loads of one handle have found out. far: devices that are not of this machine, and others"""
+
+    digests: dict[Stamp, Digest] = field(default_factory=dict)
+    far: dict[int, bool] = field(default_factory=dict)
+
+
 class Pieces:
-    """Opened pieces, and what is known of them"""
+    """The pieces that tensors lie in, and what vouches for them, for one load"""
 
     def __init__(
-        self, source: Source, wanted: Sequence[Stored], files: Mapping[int, Opened], loading: Loading, tally: Tally
+        self, source: Source, wanted: Sequence[Stored], loading: Loading, tally: Tally, memory: Memory
     ) -> None:
-        self._source, self._wanted, self._files = source, wanted, dict(files)
-        self._loading, self._tally = loading, tally
+        self._source, self._wanted = source, wanted
+        self._loading, self._tally, self._memory = loading, tally, memory
         self.checked: dict[Stamp, Digest] = {}
-        known = self._attested()
+        numbers = {extent.blob for one in wanted for extent in one.extents}
+        self._files = look({number: source.pieces[number] for number in numbers})
+        known = self._known()
         self._unsure: set[int] = set()
-        for number in {extent.blob for one in wanted for extent in one.extents}:
-            piece, file = source.pieces[number], files.get(number)
+        for number in numbers:
+            piece, file = source.pieces[number], self._files.get(number)
             hashed = piece.digest is not None and (file is None or (loading.verify != "never" and number not in known))
             if hashed and file is not None:
                 self._unsure.add(number)
             how = "hashed" if hashed else "attested" if number in known else "none"
             tally.verified[how] += piece.size
 
-    def _attested(self) -> set[int]:
-        attestations = self._loading.attestations
-        if self._loading.verify != "once" or attestations is None:
+    def _known(self) -> set[int]:
+        if self._loading.verify == "never":
             return set()
-        digests = attestations.known([file.stamp for file in self._files.values() if file.piece.digest is not None])
+        digests = self._memory.digests
+        new = [file.stamp for file in self._files.values() if file.piece.digest and file.stamp not in digests]
+        if self._loading.verify == "once" and self._loading.attestations is not None and new:
+            digests |= self._loading.attestations.known(new)
         return {number for number, file in self._files.items() if digests.get(file.stamp, b"") == file.piece.digest}
+
+    def note(self) -> None:
+        """Remember what was found to be right, here and for all loads of the machine"""
+        self._memory.digests.update(self.checked)
+        if self._loading.attestations is not None and self.checked:
+            self._loading.attestations.note(self.checked)
 
     def fill(self, wanted: Sequence[Stored], into: Sequence[torch.Tensor], ready: Ready | None = None) -> None:
         """Read tensors into memory, on whatever device it is; ready: called with each by the thread that ends it"""
@@ -69,10 +88,15 @@ class Pieces:
         jobs, work = self._prepared(device, wanted, into)
         if ready is not None:
             work = _telling(work, jobs, lambda number: ready(wanted[number]))
-        for done in work_all(jobs, work, self._loading.threads):
-            self._tally.reads += done.reads
-            self._tally.read_bytes += done.nbytes
-            self.checked.update([done.checked] if done.checked else [])
+        try:
+            for done in work_all(jobs, work, self._loading.threads):
+                self._tally.reads += done.reads
+                self._tally.read_bytes += done.nbytes
+                self.checked.update([done.checked] if done.checked else [])
+        finally:
+            # what torch did not do itself it has to be told of
+            for tensor in into:
+                increment_version(tensor)
 
     @uncollected()
     def _prepared(
@@ -95,48 +119,52 @@ class Pieces:
             for some in [of_piece] if whole else portions(of_piece, MAX_BLOB):
                 yield Job(piece, some, check, file)
 
-    @uncollected()
     def mapped(self) -> dict[str, torch.Tensor]:
         """Tensors as views of mapped files, those that can be; empty ones too"""
         found = {one.name: allocate(one.dtype, one.shape, 0, CPU) for one in self._wanted if not one.extents}
-        if not mapping.supported():
-            return found
-        far = mounts.remote({file.stamp.device for file in self._files.values()})
-        near = {number for number, file in self._files.items() if file.stamp.device not in far}
-        chains = {one.name: chain for one in self._wanted if (chain := self._chain(one, near))}
-        if not chains or sum(map(len, set(chains.values()))) > mapping.MOST:
-            return found
-        places: dict[tuple[int, ...], int] = {}
-        laid: list[tuple[int, mapping.Laid]] = []
-        total = 0
-        for chain in chains.values():
-            if chain in places:
-                continue
-            places[chain] = total
-            for number in chain:
-                file = self._files[number]
-                laid.append((number, mapping.Laid(file.fd, file.piece.size, total)))
-                total += mapping.round_up(file.piece.size)
-        try:
-            memory = mapping.lay([each for _, each in laid], total)
-        except Unavailable:
-            # they are read instead
-            return found
-        self._check(memory, dict(laid))
-        for one in self._wanted:
-            chain = chains.get(one.name, ())
-            # what is not right is read, and looked for elsewhere
-            if chain and all(number in self._files for number in chain):
-                check_tensor(one.dtype, one.shape, one.nbytes)
-                begin, shape, dtype = (
-                    places[chain] + one.extents[0].start,
-                    counted(one.dtype, one.shape),
-                    TORCH[one.dtype],
-                )
-                # each with a storage of its own, so that who saves one does not save them all
-                flat = torch.frombuffer(memory, dtype=dtype, count=one.nbytes // dtype.itemsize, offset=begin)
-                found[one.name] = flat if len(shape) == 1 else flat.view(shape)
+        near = self._near() if mapping.supported() else set()
+        # what turns out to be damaged is read instead, and looked for elsewhere
+        self._check(near)
+        near &= self._files.keys()
+        if near:
+            found |= self._views(near)
         return found
+
+    @uncollected()
+    def _views(self, near: Collection[int]) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        ranges: dict[tuple[int, ...], Array[c_uint8]] = {}
+        ends: dict[tuple[int, ...], int] = {}
+        count = 0
+        for one in self._wanted:
+            chain, begin = self._chain(one, near), one.extents[0].start if one.extents else 0
+            # bytes that two tensors share are two tensors' own: the second is read
+            if not chain or begin < ends.get(chain, 0):
+                continue
+            if chain not in ranges:
+                count += len(chain)
+                if count > mapping.MOST:
+                    break
+                try:
+                    ranges[chain] = mapping.lay([self._files[number] for number in chain])
+                except (Unavailable, Corrupt):
+                    break
+            check_tensor(one.dtype, one.shape, one.nbytes)
+            shape, dtype = counted(one.dtype, one.shape), TORCH[one.dtype]
+            # each with a storage of its own, so that who saves one does not save them all
+            flat = torch.frombuffer(ranges[chain], dtype=dtype, count=one.nbytes // dtype.itemsize, offset=begin)
+            found[one.name] = flat if len(shape) == 1 else flat.view(shape)
+            ends[chain] = begin + one.nbytes
+        return found
+
+    def _near(self) -> set[int]:
+        """Files of this machine's disks"""
+        far = self._memory.far
+        devices = {file.stamp.device for file in self._files.values()}
+        if not devices <= far.keys():
+            there = mounts.remote(devices)
+            far.update({device: device in there for device in devices})
+        return {number for number, file in self._files.items() if not far[file.stamp.device]}
 
     def _chain(self, one: Stored, files: Collection[int]) -> tuple[int, ...]:
         """Those of the files that hold a tensor from end to end when they are laid side by side, none when none do"""
@@ -153,26 +181,19 @@ class Pieces:
         )
         return tuple(extent.blob for extent in one.extents) if joined else ()
 
-    def _check(self, memory: "Array[c_uint8]", laid: Mapping[int, mapping.Laid]) -> None:
-        """Hash what nobody vouches for; a process that uses it finds its pages there"""
-        numbers = sorted(self._unsure & laid.keys())
-        todo = [(self._files[number], laid[number]) for number in numbers]
+    def _check(self, numbers: Collection[int]) -> None:
+        """Hash what nobody vouches for; a process that maps it then finds its pages there"""
+        todo = sorted(self._unsure & set(numbers))
         if not todo:
             return
-        view = memoryview(memory).cast("B")
-
-        def check(each: tuple[Opened, mapping.Laid]) -> tuple[Stamp, Digest] | None:
-            file, place = each
-            return sure(file, Digest(blake3(view[place.at : place.at + place.size]).digest()))
-
         with start_pool(min(self._loading.threads, len(todo)), "artstore-load") as pool:
-            for number, checked in zip(numbers, [pool.submit(check, each) for each in todo], strict=True):
+            for number, checked in [(number, pool.submit(look_through, self._files[number])) for number in todo]:
                 try:
                     self.checked.update([found] if (found := checked.result()) else [])
                 except Corrupt:
                     del self._files[number]
-        self._tally.read_bytes += sum(place.size for _, place in todo)
-        self._unsure.difference_update(numbers)
+        self._tally.read_bytes += sum(self._source.pieces[number].size for number in todo)
+        self._unsure.difference_update(todo)
 
 
 def _telling(work: Work, jobs: Sequence[Job], ready: Callable[[int], None]) -> Work:

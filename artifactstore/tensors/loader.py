@@ -14,10 +14,10 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored, choose, narrow
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.known import Pieces, Ready
+from artifactstore.tensors.known import Memory, Pieces, Ready
 from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
-from artifactstore.tensors.pieces import Source, opened
+from artifactstore.tensors.pieces import Source
 from artifactstore.tensors.report import LoadReport, Tally
 from artifactstore.tensors.room import make
 
@@ -37,6 +37,7 @@ def load(
     loading: Loading,
     names: Iterable[str] | None = None,
     plan: Mapping[str, Cut] | None = None,
+    memory: Memory | None = None,
 ) -> Loaded:
     """Those of the names, or what a plan says of each, else all
 
@@ -45,7 +46,7 @@ def load(
     tally = Tally()
     wanted = [narrow(one, (plan or {}).get(one.name)) for one in choose(source.tensors, plan or names)]
     engine = loading.engine_of(loading.device)
-    with pieces_of(source, wanted, loading, tally) as pieces:
+    with pieces_of(source, wanted, loading, tally, memory) as pieces:
         found = pieces.mapped() if engine is None else {}
         rest = [one for one in wanted if one.name not in found]
         found |= make(rest, loading.device, engine)
@@ -96,14 +97,13 @@ def read_parts(
 
 
 @contextmanager
-def pieces_of(source: Source, wanted: Sequence[Stored], loading: Loading, tally: Tally) -> Iterator[Pieces]:
-    """What the tensors lie in, opened; what was found to be right is noted at the end"""
-    needed = {extent.blob: source.pieces[extent.blob] for one in wanted for extent in one.extents}
-    with opened(needed) as files:
-        pieces = Pieces(source, wanted, files, loading, tally)
-        yield pieces
-    if loading.attestations is not None:
-        loading.attestations.note(pieces.checked)
+def pieces_of(
+    source: Source, wanted: Sequence[Stored], loading: Loading, tally: Tally, memory: Memory | None = None
+) -> Iterator[Pieces]:
+    """What the tensors lie in, looked at; what was found to be right is noted at the end"""
+    pieces = Pieces(source, wanted, loading, tally, memory or Memory())
+    yield pieces
+    pieces.note()
 
 
 def report(source: Source, wanted: Sequence[Stored], tally: Tally) -> LoadReport:

@@ -8,23 +8,17 @@ import mmap
 import os
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 from artifactstore.core.errors import Unavailable
+from artifactstore.tensors.pieces import Seen
 
 PAGE = mmap.ALLOCATIONGRANULARITY
 # Linux lets a process have 65,530 mappings; others need some too.
 MOST = 30_000
 _FIXED, _NORESERVE, _ANONYMOUS = 0x10, 0x4000, 0x20
 _READ_WRITE = 3
-
-
-class Laid(NamedTuple):
-    """The bytes of an open file from its start, at an offset of the range that is a multiple of the page"""
-
-    fd: int
-    size: int
-    at: int
 
 
 def supported() -> bool:
@@ -37,22 +31,26 @@ def round_up(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-def lay(files: Sequence[Laid], total: int) -> "ctypes.Array[ctypes.c_uint8]":
-    """A range of `total` bytes with these files in it; it goes with the last tensor that is made of it
+def lay(files: Sequence[Seen]) -> "ctypes.Array[ctypes.c_uint8]":
+    """A range of addresses with these files side by side; it goes with the last tensor that is made of it
 
-    Raise Unavailable when the system has no addresses left.
+    Raise Unavailable when the system has no addresses left, Corrupt when a file has gone.
     """
     libc = _libc()
+    total = sum(round_up(file.stamp.size) for file in files)
     base = libc.mmap(None, total, 0, mmap.MAP_PRIVATE | _ANONYMOUS | _NORESERVE, -1, 0)
     if base in (None, _FAILED):
         raise _no_room(total)
-    for fd, size, at in files:
-        if libc.mmap(base + at, size, _READ_WRITE, mmap.MAP_PRIVATE | _FIXED, fd, 0) in (None, _FAILED):
-            error = _no_room(size)
-            libc.munmap(base, total)
-            raise error
     memory = (ctypes.c_uint8 * total).from_address(base)
-    weakref.finalize(memory, libc.munmap, base, total)
+    # not at exit: others may still read then
+    weakref.finalize(memory, libc.munmap, base, total).atexit = False
+    at = base
+    for file in files:
+        flags = mmap.MAP_PRIVATE | _FIXED | _NORESERVE
+        with file.open() as fd:
+            if libc.mmap(at, file.stamp.size, _READ_WRITE, flags, fd, 0) in (None, _FAILED):
+                raise _no_room(file.stamp.size)
+        at += round_up(file.stamp.size)
     return memory
 
 
@@ -64,6 +62,7 @@ def _no_room(nbytes: int) -> Unavailable:
 _FAILED = ctypes.c_void_p(-1).value
 
 
+@cache
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p

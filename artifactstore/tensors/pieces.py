@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -64,12 +64,31 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A piece whose file is open: it stays, also when a collection takes its name away"""
+class Seen:
+    """A piece whose file is there, as it was when it was looked at"""
 
     piece: Piece
-    fd: int
+    path: Path
     stamp: Stamp
+
+    @contextmanager
+    def open(self) -> Iterator[int]:
+        """A descriptor to read from; raise Corrupt when the file is gone, or another by now"""
+        try:
+            with looking_at(self.path):
+                fd = os.open(self.path, FLAGS)
+        except NotFound as e:
+            raise self.piece.damaged() from e
+        try:
+            if not self.is_same(fd):
+                raise self.piece.damaged()
+            yield fd
+        finally:
+            os.close(fd)
+
+    def is_same(self, fd: int) -> bool:
+        """Whether a descriptor is of this file, unchanged"""
+        return Stamp.of(os.fstat(fd)) == self.stamp
 
 
 def of_version(depot: Depot, manifest: Manifest) -> Source:
@@ -144,20 +163,16 @@ def _file(path: Path, size: int) -> Piece:
     return Piece(str(path), size, None, path, whole, changed)
 
 
-@contextmanager
-def opened(pieces: Mapping[int, Piece]) -> Iterator[dict[int, Opened]]:
-    """Those that are files, still there and of their size, by number; `whole` finds out where the others are"""
-    found: dict[int, Opened] = {}
-    with ExitStack() as stack:
-        for number, piece in pieces.items():
-            if piece.path is None:
-                continue
-            with suppress(NotFound), looking_at(piece.path):
-                fd = os.open(piece.path, FLAGS)
-                stack.callback(os.close, fd)
-                stamp = Stamp.of(os.fstat(fd))
-                if stamp.size == piece.size:
-                    found[number] = Opened(piece, fd, stamp)
-                elif piece.digest is None:
-                    raise piece.damaged()
-        yield found
+def look(pieces: Mapping[int, Piece]) -> dict[int, Seen]:
+    """Those that are files, there and of their size, by number; `whole` finds out where the others are"""
+    found: dict[int, Seen] = {}
+    for number, piece in pieces.items():
+        if piece.path is None:
+            continue
+        with suppress(NotFound), looking_at(piece.path):
+            stamp = Stamp.of(piece.path.lstat())
+            if stamp.size == piece.size:
+                found[number] = Seen(piece, piece.path, stamp)
+            elif piece.digest is None:
+                raise piece.damaged()
+    return found

@@ -3,6 +3,7 @@
 import logging
 import mmap
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,9 @@ def pin(memory: torch.Tensor) -> str | None:
     code = int(_CUDA.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0))
     if code == 0:
         return None
+    # the runtime hands its last error to whoever launches next
+    with suppress(RuntimeError):
+        torch.zeros(1, device="cuda")
     return (
         f"The driver does not pin {format_size(memory.nbytes)} (CUDA error {code}), so copies between CPU and GPU are "
         "slow; raise the limit (ulimit -l)"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,7 +18,10 @@ from artifactstore.store import Store
 from artifactstore.tensors import mapping
 from artifactstore.tensors.dtypes import TORCH, as_bytes, view_bytes
 from artifactstore.tensors.engine import PlainEngine, parse_device
+from artifactstore.tensors.handle import Handle
 from artifactstore.tensors.opening import loading_of, open_plain, open_version
+from artifactstore.tensors.pieces import of_folder
+from tests.tensors.late import LateEngine, late, late_hashing
 from tests.tensors.states import is_same, random_tensor
 
 SETTLE = 2.1  # seconds until a file is old enough to be vouched for
@@ -61,7 +66,20 @@ def reads_itself(path, into, offset):
         return file.readinto(view_bytes(into))
 
 
-@pytest.fixture(params=["mapped", "read", "sent", "sent and hashed there", "sent directly", "sent straight", GPU])
+def straight(device):
+    return PlainEngine(device, lambda flat: Digest.of(flat.numpy()), reader=reads_itself)
+
+
+ENGINES = {
+    "sent": PlainEngine,
+    "sent late": late,
+    "sent late, hashed there": late_hashing,
+    "sent past the cache": lambda device: LateEngine(device, direct=True),
+    "sent straight": straight,
+}
+
+
+@pytest.fixture(params=["mapped", "read", *ENGINES, GPU])
 def way(request, monkeypatch):
     """All ways that tensors come: also as to a device, which is the CPU here, and to a GPU"""
     if request.param == "read":
@@ -69,13 +87,7 @@ def way(request, monkeypatch):
     elif request.param == "cuda":
         monkeypatch.setitem(HOW, "device", torch.device("cuda", 0))
     elif request.param != "mapped":
-        there = (
-            (lambda flat: Digest.of(flat.numpy()))
-            if request.param in {"sent and hashed there", "sent straight"}
-            else None
-        )
-        past, reader = request.param == "sent directly", reads_itself if request.param == "sent straight" else None
-        monkeypatch.setitem(HOW, "engine_of", lambda device: PlainEngine(device, there, past, reader))
+        monkeypatch.setitem(HOW, "engine_of", ENGINES[request.param])
     return request.param
 
 
@@ -145,7 +157,7 @@ def test_tensors_belong_to_the_caller(filled, tensors):
     assert same(opened(filled, "always").load(["middle"]), {"middle": tensors["middle"]})
 
 
-@pytest.mark.parametrize("way", ["mapped", "read", "sent"], indirect=True)
+@pytest.mark.parametrize("way", ["mapped", "read", "sent late"], indirect=True)
 @pytest.mark.usefixtures("way")
 def test_a_file_is_hashed_once_for_the_machine(tmp_path, folder):
     settings = Settings(attested=str(tmp_path / "attested.sqlite"))
@@ -204,7 +216,7 @@ def test_a_blob_that_is_gone_or_cut_short_is_told(tmp_path, folder):
             opened(store, "never").load()
 
 
-@pytest.mark.parametrize("way", ["read", "sent"], indirect=True)
+@pytest.mark.parametrize("way", ["read", "sent late"], indirect=True)
 @pytest.mark.usefixtures("way")
 def test_from_another_place_every_blob_is_verified(s3_url, tmp_path, folder, tensors):
     with Store.init(s3_url, f"sqlite:///{tmp_path}/catalog.sqlite") as store:
@@ -237,6 +249,75 @@ def test_parts_are_what_torch_says_they_are(filled, tensors):
     assert (part.get_shape(), part.get_dtype(), part.dtype) == ([1500, 1000], "F32", torch.float32)
     for index in (slice(5, 9), (slice(5, 9), 3), (slice(None), slice(2, 4)), 7, -1, (7, 3), ...):
         assert same({"": part[index].contiguous()}, {"": whole[index].contiguous()})
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("verify", ["never", "always"])
+def test_parts_that_lie_apart_come_together(filled, tensors, folder, verify):
+    plan = {"middle": (1, 250, 5), "large": (0, 5 << 20, 3), "tiny.3": None, "tiny.90": None, "BF16": (1, 1, 1)}
+    wanted = {name: tensors[name].narrow(*cut) if cut else tensors[name] for name, cut in plan.items()}
+    wanted = {name: tensor.contiguous() for name, tensor in wanted.items()}
+    assert same(opened(filled, verify).load(plan=plan), wanted)
+    plain = Handle(of_folder(folder), dataclasses.replace(loading_of(Settings(), "never"), **HOW))
+    assert same(plain.load(plan=plan), wanted)
+    assert same(plain.load(list(tensors)[::2]), {name: tensors[name] for name in list(tensors)[::2]})
+
+
+@pytest.mark.usefixtures("way")
+def test_equal_tensors_are_tensors_of_their_own(tmp_path):
+    state = {name: torch.ones(3 << 20) for name in "abc"} | {name: torch.ones(5) for name in "de"}
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "m.safetensors")
+    with Store.init(str(tmp_path / "store"), settings=Settings(attested=str(tmp_path / "attested"))) as store:
+        store.add([tmp_path / "m.safetensors"], name="m")
+        found = opened(store).load()
+        found["a"].add_(1)
+        found["d"].add_(1)
+        assert same({name: found[name] for name in "bce"}, {name: state[name] for name in "bce"})
+
+
+@pytest.mark.usefixtures("way")
+def test_inference_mode_changes_nothing(filled, tensors):
+    with torch.inference_mode():
+        assert same(opened(filled, "always").load(), tensors)
+        into = {name: torch.empty_like(tensor, device=HOW.get("device")) for name, tensor in tensors.items()}
+    opened(filled).load_into(into)
+    assert same(into, tensors)
+
+
+@pytest.mark.usefixtures("way")
+def test_torch_is_told_of_what_is_filled(filled, tensors):
+    into = {name: torch.empty_like(tensors[name], device=HOW.get("device")) for name in ("small", "large")}
+    before = {name: tensor._version for name, tensor in into.items()}
+    opened(filled).load_into(into, strict=False)
+    assert all(tensor._version > before[name] for name, tensor in into.items())
+
+
+@pytest.mark.usefixtures("way")
+def test_few_files_may_be_open(filled, tensors):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened(filled, "never").load(["small"])
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 12, before[1]))
+    try:
+        found = opened(filled, "always").load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert same(found, tensors)
+
+
+def test_what_is_loaded_can_be_read_until_the_very_end(filled):
+    """Also by what runs at exit after this library's own"""
+    code = f"""
+import atexit
+kept = {{}}
+atexit.register(lambda: print(float(kept["t"].float().sum())))
+from artifactstore import Store
+kept["t"] = Store.open({str(filled.depot.blobs.root)!r}).load("m", names=["small"])["small"]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
 
 
 def test_only_the_bytes_of_a_part_are_read(filled):
@@ -299,76 +380,6 @@ class TestDevice:
         into = {"large": torch.empty_like(tensors["large"]), "middle": torch.empty(1500, 1000, device="meta")}
         opened(filled, engine_of=PlainEngine).load_into(into, strict=False)
         assert same(into, {name: tensors[name] for name in into})
-
-
-class TestInto:
-    @pytest.fixture
-    def linear(self, tmp_path):
-        torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 30, bias=False))
-        model[1].weight = torch.nn.Parameter(model[0].weight.detach().t())  # not contiguous
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "m.safetensors"
-        )
-        return model, open_plain(tmp_path)
-
-    def test_a_module_is_filled_in_place(self, linear):
-        model, handle = linear
-        wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        parameters = dict(model.named_parameters())
-        (
-            torch.nn.init.zeros_(model[0].bias),
-            torch.nn.init.zeros_(model[1].weight),
-            torch.nn.init.zeros_(model[0].weight),
-        )
-        handle.load_into(model)
-        assert same(model.state_dict(), wanted)
-        assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
-
-    def test_a_module_without_memory_gets_some(self, linear):
-        model, handle = linear
-        with torch.device("meta"):
-            bare = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 30, bias=False))
-        report = handle.load_into(bare)
-        assert same(bare.state_dict(), {name: t.contiguous() for name, t in model.state_dict().items()})
-        assert report.tensors == 3
-
-    def test_tied_weights_are_stored_once(self, tmp_path):
-        model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(5, 4), "head": torch.nn.Linear(4, 5, bias=False)})
-        model["head"].weight = model["embed"].weight
-        save_file({"embed.weight": torch.ones(5, 4)}, tmp_path / "m.safetensors")
-        open_plain(tmp_path).load_into(model)
-        assert torch.equal(model["head"].weight, torch.ones(5, 4))
-
-    def test_names_may_differ(self, linear):
-        model, handle = linear
-        into = {f"m.{name}": torch.empty(tensor.shape) for name, tensor in model.state_dict().items()}
-        handle.load_into(into, names={name: name.removeprefix("m.") for name in into})
-        assert torch.equal(into["m.0.bias"], model[0].bias)
-
-    def test_all_that_does_not_fit_is_told_at_once_and_nothing_is_filled(self, linear):
-        _, handle = linear
-        into = {"0.weight": torch.zeros(3, 3), "0.bias": torch.zeros(20, dtype=torch.float16), "more": torch.zeros(1)}
-        with pytest.raises(Invalid) as failed:
-            handle.load_into(into)
-        assert failed.value.facts["faults"] == [
-            "0.weight has shape [3, 3], stored is [20, 30]",
-            "0.bias is float16, stored is F32",
-            "more is missing in the store",
-            "1.weight of the store is unexpected",
-        ]
-        assert not any(tensor.any() for tensor in into.values())
-
-    def test_what_is_missing_is_left_when_that_is_right(self, linear):
-        _, handle = linear
-        into = {"0.bias": torch.zeros(20), "more": torch.zeros(1)}
-        assert handle.load_into(into, strict=False).tensors == 1
-        assert into["0.bias"].any()
-        assert not into["more"].any()
-
-    def test_only_tensors_can_be_filled(self, linear):
-        with pytest.raises(Invalid, match="not a list"):
-            linear[1].load_into([1])
 
 
 def test_names_that_are_not_there_are_told(filled, tmp_path):
