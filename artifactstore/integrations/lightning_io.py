@@ -11,7 +11,7 @@ except ImportError:
 
 from artifactstore.integrations.saves import Saves, need
 
-need(pl, "2.0")
+need(pl, "2.4")
 SCHEME = "artstore:"
 # A store has these at places of their own; the Trainer's names for them.
 _NAMES = {"model": "state_dict", "optimizer": "optimizer_states"}

@@ -19,7 +19,7 @@ from artifactstore.ops.transfer.fetch import fetch_file, load_manifest
 from artifactstore.store import Store
 from artifactstore.tensors import document
 
-need(transformers, "4.50")
+need(transformers, "4.57")
 _SMALL = 64 << 20
 # Of the model, though a configuration would take them.
 _NOT_CONFIG = ("dtype", "torch_dtype", "quantization_config")

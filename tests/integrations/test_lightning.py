@@ -306,4 +306,4 @@ def test_the_page_is_true(tmp_path, monkeypatch):
 def test_an_old_release_is_told(told_too_old):
     files = ("lightning/pytorch/__init__.py", "lightning/fabric/__init__.py", "lightning/fabric/plugins/__init__.py")
     said = told_too_old("artifactstore.integrations.lightning", "lightning", files)
-    assert said.endswith("lightning 0.9 is too old; run: pip install 'lightning>=2.0'")
+    assert said.endswith("lightning 0.9 is too old; run: pip install 'lightning>=2.4'")
