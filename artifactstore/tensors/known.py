@@ -7,6 +7,7 @@ from ctypes import Array, c_uint8
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.graph import increment_version
@@ -27,7 +28,16 @@ from artifactstore.tensors.pieces import Source, look
 from artifactstore.tensors.report import Tally
 from artifactstore.tensors.upload import upload
 
-Ready = Callable[[Stored], None]
+
+def _always() -> None:
+    """Nothing stops it"""
+
+
+class Watcher(NamedTuple):
+    """Who waits for single tensors. ready: called with each by the thread that ends it; go_on: raises to stop"""
+
+    ready: Callable[[Stored], None]
+    go_on: Callable[[], None] = _always
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +84,42 @@ class Pieces:
         if self._loading.attestations is not None and self.checked:
             self._loading.attestations.note(self.checked)
 
-    def fill(self, wanted: Sequence[Stored], into: Sequence[torch.Tensor], ready: Ready | None = None) -> None:
-        """Read tensors into memory, on whatever device it is; ready: called with each by the thread that ends it"""
-        by_device: dict[torch.device, list[int]] = defaultdict(list)
-        for number, tensor in enumerate(into):
-            by_device[tensor.device].append(number)
-        for device, numbers in by_device.items():
-            self._fill(device, [wanted[number] for number in numbers], [into[number] for number in numbers], ready)
+    def fill(self, wanted: Sequence[Stored], into: Sequence[torch.Tensor], watcher: Watcher | None = None) -> None:
+        """Read tensors into memory, on whatever device it is; with a watcher, each is held no longer than until told"""
+        by_device: dict[torch.device, _Group] = defaultdict(_Group)
+        for one, tensor in zip(wanted, into, strict=True):
+            group = by_device[tensor.device]
+            group.wanted.append(one)
+            group.into.append(tensor)
+        del into
+        for device in list(by_device):
+            self._fill(device, by_device.pop(device), watcher)
 
-    def _fill(
-        self, device: torch.device, wanted: Sequence[Stored], into: Sequence[torch.Tensor], ready: Ready | None
-    ) -> None:
-        jobs, work = self._prepared(device, wanted, into)
-        if ready is not None:
-            work = _telling(work, jobs, lambda number: ready(wanted[number]))
+    def _fill(self, device: torch.device, group: "_Group", watcher: Watcher | None) -> None:
+        jobs, work, memory = self._prepared(device, group)
+        if watcher is not None:
+            work = _watched(work, jobs, memory, group, watcher)
         try:
             for done in work_all(jobs, work, self._loading.threads):
                 self._tally.reads += done.reads
                 self._tally.read_bytes += done.nbytes
                 self.checked.update([done.checked] if done.checked else [])
         finally:
-            # what torch did not do itself it has to be told of
-            for tensor in into:
-                increment_version(tensor)
+            for tensor in group.into:
+                _tell(tensor)
 
     @uncollected()
-    def _prepared(
-        self, device: torch.device, wanted: Sequence[Stored], into: Sequence[torch.Tensor]
-    ) -> tuple[list[Job], Work]:
-        """All that is to be done on a device, and how"""
+    def _prepared(self, device: torch.device, group: "_Group") -> tuple[list[Job], Work, dict[int, Any]]:
+        """All that is to be done on a device, how, and the memory of each tensor"""
         engine = self._loading.engine_of(device)
-        jobs = list(self._jobs(wanted))
+        jobs = list(self._jobs(group.wanted))
+        memory: dict[int, Any] = {}
+        for number, tensor in enumerate(group.into):
+            if group.wanted[number].extents and tensor is not None:
+                memory[number] = view_bytes(tensor) if engine is None else as_bytes(tensor)
         if engine is None:
-            views = {number: view_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
-            return jobs, partial(fill, views=views)
-        flats = {number: as_bytes(tensor) for number, tensor in enumerate(into) if wanted[number].extents}
-        return jobs, partial(upload, flats=flats, engine=engine)
+            return jobs, partial(fill, views=memory), memory
+        return jobs, partial(upload, flats=memory, engine=engine), memory
 
     def _jobs(self, wanted: Sequence[Stored]) -> Iterator[Job]:
         """What one thread does at a time: a piece, or a part of one of which nothing is known"""
@@ -196,19 +206,36 @@ class Pieces:
         self._unsure.difference_update(todo)
 
 
-def _telling(work: Work, jobs: Sequence[Job], ready: Callable[[int], None]) -> Work:
-    """The same, which tells of each tensor whose last job is done"""
+@dataclass(slots=True)
+class _Group:
+    """Tensors of one device, and what is wanted in each; None where it is there and was told of"""
+
+    wanted: list[Stored] = field(default_factory=list)
+    into: list[torch.Tensor | None] = field(default_factory=list)
+
+
+def _tell(tensor: torch.Tensor | None) -> None:
+    """What torch did not do itself it has to be told of"""
+    if tensor is not None:
+        increment_version(tensor)
+
+
+def _watched(work: Work, jobs: Sequence[Job], memory: dict[int, Any], group: _Group, watcher: Watcher) -> Work:
+    """The same, which tells of each tensor whose last job is done, and holds it no more"""
     left = Counter(number for job in jobs for number in {run.tensor for run in job.runs})
     lock = threading.Lock()
 
-    def telling(job: Job) -> Done:
+    def watched(job: Job) -> Done:
+        watcher.go_on()
         done = work(job)
         with lock:
             numbers = {run.tensor for run in job.runs}
             left.subtract(numbers)
             over = [number for number in numbers if not left[number]]
         for number in over:
-            ready(number)
+            _tell(group.into[number])
+            group.into[number] = memory[number] = None
+            watcher.ready(group.wanted[number])
         return done
 
-    return telling
+    return watched

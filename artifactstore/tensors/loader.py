@@ -14,7 +14,7 @@ import torch
 
 from artifactstore.core.reading import Cut, Stored, choose, narrow
 from artifactstore.tensors.dtypes import TORCH
-from artifactstore.tensors.known import Memory, Pieces, Ready
+from artifactstore.tensors.known import Memory, Pieces, Watcher
 from artifactstore.tensors.misfits import Targets
 from artifactstore.tensors.options import Loading
 from artifactstore.tensors.pieces import Source
@@ -84,15 +84,12 @@ def read_parts(
     wanted: Sequence[Stored],
     into: Sequence[torch.Tensor],
     loading: Loading,
-    ready: Ready | None = None,
+    watcher: Watcher | None = None,
 ) -> LoadReport:
-    """Fill contiguous tensors, each with the tensor or part of one that stands at its place
-
-    ready: called with each that is there, by the thread that brought it.
-    """
+    """Fill contiguous tensors, each with the tensor or part of one that stands at its place"""
     tally = Tally()
     with pieces_of(source, wanted, loading, tally) as pieces:
-        pieces.fill(wanted, into, ready)
+        pieces.fill(wanted, into, watcher)
     return report(source, wanted, tally)
 
 

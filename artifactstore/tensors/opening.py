@@ -1,5 +1,6 @@
 """Opening: handles on a version of a store, and on plain safetensors files"""
 
+import os
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -59,5 +60,7 @@ def loading_of(
 ) -> Loading:
     """How, by the settings of a store; raise Invalid, Unavailable for a device that is not to be had"""
     attestations = Attestations(Path(settings.attested).expanduser())
-    engine = partial(engine_of, direct=settings.direct)
-    return Loading(verify, attestations, settings.readers, parse_device(device), dtype, engine)
+    engine, found = partial(engine_of, direct=settings.direct), parse_device(device)
+    # a bus takes more than a few threads read
+    threads = settings.readers if found.type == "cpu" else max(settings.readers, min(os.cpu_count() or 1, 16))
+    return Loading(verify, attestations, threads, found, dtype, engine)

@@ -27,6 +27,7 @@ from artifactstore.ops.transfer.fetch import fetch_file, note_load
 from artifactstore.tensors import document
 from artifactstore.tensors.dtypes import allocate, allocate_array
 from artifactstore.tensors.engine import CPU
+from artifactstore.tensors.known import Watcher
 from artifactstore.tensors.loader import read_parts
 from artifactstore.tensors.opening import loading_of
 from artifactstore.tensors.pieces import of_version
@@ -117,7 +118,7 @@ class _Targets:
                 done += one.nbytes
             depot.monitor(Progress("restore", done, total))
 
-        read_parts(of_version(depot, manifest), self._wanted, self._into, loading_of(depot.settings), ready)
+        read_parts(of_version(depot, manifest), self._wanted, self._into, loading_of(depot.settings), Watcher(ready))
 
 
 def export_pth(depot: Depot, manifest: Manifest, path: Path) -> int:

@@ -8,7 +8,7 @@ import mmap
 import os
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from artifactstore.tensors.tree import StateTree
 
 _ALIGN = 64
 _CUDA: Any = torch.cuda  # its functions have no types
+_AT_ONCE = 1 << 30
 _SLACK = 1 << 20  # numbers and names in a state grow by some bytes from save to save
 
 
@@ -83,6 +84,8 @@ class Staging:
     def stage(self, layout: "Layout") -> tuple[StagedFile, ...]:
         """Copy a state; it may change when this returns, while the files are read"""
         before, self._held = self._held, {}
+        for device, stream in self._streams.items():
+            stream.wait_stream(_CUDA.current_stream(device))
         hashed = self._hashed(layout)
         for path, begin, laid in layout.files:
             self.memory[begin : begin + len(laid.header)] = laid.header
@@ -116,7 +119,9 @@ class Staging:
         found: dict[Key, Digest] = {}
         for device, values in by_device.items():
             if (digests := self._digests_on(device)) is not None:
-                found |= zip(values, digests(list(values.values())), strict=True)
+                for some in _portions(values):
+                    with suppress(torch.OutOfMemoryError):
+                        found |= zip(some, digests([values[key] for key in some]), strict=True)
         return found
 
     def _copy(self, value: "torch.Tensor | np.ndarray[Any, Any]", begin: int, end: int) -> None:
@@ -128,13 +133,14 @@ class Staging:
             into.copy_(value.detach())
             return
         with _CUDA.stream(self._stream(value.device)):
-            into.copy_(value.detach(), non_blocking=True)
+            # a conjugate is made there, as the CPU would do it before the bytes have come
+            into.copy_(value.detach().resolve_conj().resolve_neg(), non_blocking=True)
 
     def _stream(self, device: torch.device) -> Any:
-        """A stream beside the one that trains, behind what that has been told so far"""
+        """A stream beside the one that trains, behind what that had been told when this state came"""
         if device not in self._streams:
             self._streams[device] = _CUDA.Stream(device)
-        self._streams[device].wait_stream(_CUDA.current_stream(device))
+            self._streams[device].wait_stream(_CUDA.current_stream(device))
         return self._streams[device]
 
     def _is_frozen(self, name: str) -> bool:
@@ -147,6 +153,20 @@ class Layout(NamedTuple):
     files: list[tuple[str, int, Table]]
     document: bytes
     size: int
+
+
+def _portions(values: Mapping[Key, torch.Tensor]) -> Iterator[list[Key]]:
+    """Hashing takes memory of the device, a 32nd of what is hashed at once"""
+    some: list[Key] = []
+    nbytes = 0
+    for key, value in values.items():
+        some.append(key)
+        nbytes += value.nbytes
+        if nbytes >= _AT_ONCE:
+            yield some
+            some, nbytes = [], 0
+    if some:
+        yield some
 
 
 def lay_out(tree: StateTree) -> Layout:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -433,6 +435,23 @@ class TestPrefetch:
         with opened(filled, "always").prefetch(threads=1):
             pass
         assert threading.active_count() == before
+
+    def test_nothing_is_held_that_was_taken_or_left(self, filled):
+        with opened(filled).prefetch() as coming:
+            large = weakref.ref(coming.take("large").untyped_storage())
+            coming.report()
+            assert large() is None
+        with opened(filled).prefetch() as coming:
+            left = [weakref.ref(tensor.untyped_storage()) for tensor in coming._tensors.values()]
+        with pytest.raises(Invalid, match="taken already"):
+            coming.take("large")
+        assert not any(one() for one in left)
+
+    def test_of_two_takers_one_is_told(self, filled):
+        with opened(filled).prefetch() as coming, ThreadPoolExecutor(8) as takers:
+            found = [takers.submit(coming.take, "large") for _ in range(8)]
+            assert sum(one.exception() is None for one in found) == 1
+            assert all(isinstance(one.exception(), Invalid | None) for one in found)
 
     def test_a_plan_is_checked_before_anything_is_read(self, filled):
         with pytest.raises(Invalid, match="no tensors named none"):
