@@ -7,11 +7,11 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak mutants check bench docs clean
+.PHONY: help setup demo test soak mutants check bench bench-gpu docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.stamp-dev ## Make .venv with the package, its extras and the tools; nothing to do when up to date
 
@@ -35,6 +35,9 @@ check: $(VENV)/.stamp-dev ## Lint, check the format, the types and the floors
 
 bench: $(VENV)/.stamp-dev ## Measure against peers and write docs/benchmarks.md
 	$(PY) benchmarks/run.py
+
+bench-gpu: $(VENV)/.stamp-dev ## Measure on a GPU, where there is one, and write docs/benchmarks-gpu.json
+	$(PY) benchmarks/gpu.py
 
 docs: $(VENV)/.stamp-dev ## Write docs/cli.md anew from the command itself
 	$(PY) -m artstore.reference > docs/cli.md.new

@@ -2,56 +2,62 @@
 
 As a child, `loading.py CONTENDER FOLDER` loads once and prints its seconds. What is `into` fills memory that
 exists and was touched; `fresh` makes tensors and reads every byte of them; `lazy` returns tensors that may still be
-on the disk. Before each child the files are in the page cache (`warm`) or not (`cold`).
+on the disk; `switch` makes a model of one version another, of which a tenth of the bytes differs. Before each child the
+files are in the page cache (`warm`) or not (`cold`). `loading.py prepare FOLDER SET` makes the files.
 """
 
-import importlib.util
+import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-SHARDS, SMALL, SMALL_BYTES = 4, 20_000, 64 << 10
-MADE = "model-{0:05d}-of-{1:05d}.safetensors"
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import measure, models, peers  # the folder is no installed package
+
+OLD, NEW = "m:1", "m:2"
 
 
 def run(folder: Path, rounds: int) -> dict[str, object]:
-    """Seconds and peak memory by file set, warmth and contender"""
-    from benchmarks import measure
-
+    """Seconds and peak memory by file set, warmth and contender, and why peers did not take part"""
     found: dict[str, object] = {}
-    for name, make in SETS.items():
+    for name in SETS:
         place = folder / name.replace(" ", "-")
-        make(place / "model")
-        _prepare(place)
+        # In its own process: a child's peak memory is at least what its parent had when it was born.
+        told = measure.told("loading", "prepare", place, name)
+        absent = told["absent"]
         for warmth in WARMTHS:
             contenders = {
-                what: lambda what=what, p=place, w=warmth: _child(what, p, w)
-                for what in CONTENDERS
-                if _reads(what, place).exists()
+                what: lambda what=what, p=place, w=warmth, a=absent: _child(what, p, w, a) for what in CONTENDERS
             }
-            samples = measure.interleaved(contenders, rounds)
-            found[f"{name}, {warmth}"] = measure.as_json(samples)
-        found[f"{name}, bytes"] = sum(path.stat().st_size for path in (place / "model").iterdir())
+            found[f"{name}, {warmth}"] = measure.as_json(measure.interleaved(contenders, rounds))
+        found[f"{name}, bytes"], found[f"{name}, absent"] = told["bytes"], absent
+        for what, why in absent.items():
+            print(f"  {name}: without {what}: {why}", flush=True)
         shutil.rmtree(place)
     return found
 
 
-def _child(what: str, place: Path, warmth: str):
-    from benchmarks import measure
-
-    at = _reads(what, place)
+def _child(what: str, place: Path, warmth: str, absent: dict[str, str]) -> measure.Sample | None:
+    if what in absent or what.partition(" ")[0] in absent:
+        return None
+    at = place / READ.get(what, READ.get(what.partition(" ")[0], "model"))
     for path in at.rglob("*") if at.is_dir() else [at]:
         if path.is_file():
             _warm(path) if warmth == "warm" else _cool(path)
-    return measure.inside("loading", what, place)
-
-
-def _reads(what: str, place: Path) -> Path:
-    """The files that a contender reads"""
-    return place / READ.get(what.partition(" ")[0], "model")
+    try:
+        return measure.inside("loading", what, place)
+    except RuntimeError as e:
+        if not peers.is_peer(what):
+            raise
+        absent[what] = peers.reason(e)
+        return None
 
 
 def _warm(path: Path) -> None:
@@ -69,73 +75,64 @@ def _cool(path: Path) -> None:
         os.close(fd)
 
 
-def _large(folder: Path) -> None:
-    from benchmarks.models import shapes
-
-    folder.mkdir(parents=True)
-    names = shapes()
-    for shard in range(SHARDS):
-        _write(folder / MADE.format(shard + 1, SHARDS), names[shard::SHARDS], seed=shard)
-
-
-def _small(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    names = [(f"experts.{number}.weight", (SMALL_BYTES // 2,)) for number in range(SMALL)]
-    _write(folder / MADE.format(1, 1), names, seed=0)
-
-
-def _write(path: Path, shapes: list[tuple[str, tuple[int, ...]]], seed: int) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    random = torch.Generator().manual_seed(seed)
-    state = {
-        name: torch.empty(shape, dtype=torch.int16).random_(generator=random).view(torch.bfloat16)
-        for name, shape in shapes
-    }
-    save_file(state, path)
-
-
-def _prepare(place: Path) -> None:
-    """The same tensors as every contender wants them"""
+def prepare(place: Path, name: str) -> dict[str, object]:
+    """The same tensors as every contender wants them; their bytes, and which peers cannot take part"""
     import torch
     import torch.distributed.checkpoint as dcp
     from safetensors.torch import load_file
 
-    from artifactstore import Settings, Store
-
-    state = {name: tensor for path in sorted((place / "model").iterdir()) for name, tensor in load_file(path).items()}
+    made = stock(place, name)
+    paths = sorted((place / "model").iterdir())
+    state = {name: tensor for path in paths for name, tensor in load_file(path).items()}
     torch.save(state, place / "model.pt")
     dcp.save(state, checkpoint_id=place / "dcp")
-    with Store.init(str(place / "store"), settings=Settings(attested=str(place / "attested.sqlite"))) as store:
-        store.add([place / "model"], name="m")
+    return {"absent": peers.prepare(place, state), "bytes": made["bytes"]}
+
+
+def stock(place: Path, name: str) -> dict[str, int]:
+    """A model's files, and a store with it and the next version of it, of which a tenth differs, all attested
+
+    Their bytes come back, and what `models.write` told of both versions.
+    """
+    shapes, count = SETS[name]
+    old = models.write_shards(place / "model", shapes(), count)
+    new = models.write_shards(place / "next/model", shapes(), count, changed=models.tenth(shapes()))
+    with open_store(place, new=True) as store:
+        for model in (place / "model", place / "next/model"):
+            store.add([model], name="m")
         # what was written a moment ago is not vouched for
         time.sleep(3)
-        store.load("m")
-    if importlib.util.find_spec("tensorizer"):
-        from tensorizer import TensorSerializer
-
-        serializer = TensorSerializer(str(place / "model.tensors"))
-        try:
-            serializer.write_state_dict(state)
-            serializer.close()
-        except RuntimeError as e:
-            # of 20,000 tensors it says "Metadata overflow"
-            print(f"tensorizer cannot write these: {e}", flush=True)
-            (place / "model.tensors").unlink()
+        for ref in (OLD, NEW):
+            store.load(ref)
+    shutil.rmtree(place / "next")
+    return {"old": old, "new": new, "bytes": sum(path.stat().st_size for path in (place / "model").iterdir())}
 
 
-def _targets(place: Path) -> dict[str, object]:
-    """Memory for all tensors, touched"""
-    import torch
+def open_store(place: Path, readers: int | None = None, *, new: bool = False) -> Any:
+    """The store of a place; readers: threads of its loads, where not those that it comes with"""
+    from artifactstore import Settings, Store
+
+    settings = Settings(attested=str(place / "attested.sqlite"))
+    settings = settings if readers is None else replace(settings, readers=readers)
+    return (Store.init if new else Store.open)(str(place / "store"), settings=settings)
+
+
+def _shapes(place: Path) -> dict[str, tuple[Path, list[int]]]:
+    """The file and the shape of each tensor"""
     from safetensors import safe_open
 
     found = {}
     for path in sorted((place / "model").iterdir()):
         with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  # its own
-                found[name] = torch.zeros(file.get_slice(name).get_shape(), dtype=torch.bfloat16)
+            found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # its own
     return found
+
+
+def _targets(place: Path) -> dict[str, object]:
+    """Memory for all tensors, touched"""
+    import torch
+
+    return {name: torch.zeros(shape, dtype=torch.bfloat16) for name, (_, shape) in _shapes(place).items()}
 
 
 def _touch(tensors: dict) -> None:
@@ -159,17 +156,43 @@ def _raw(place: Path) -> float:
 
 
 def _store(place: Path, verify: str, kind: str) -> float:
-    from artifactstore import Settings, Store
-
-    with Store.open(str(place / "store"), settings=Settings(attested=str(place / "attested.sqlite"))) as store:
+    with open_store(place) as store:
         into = _targets(place) if kind == "into" else {}
         began = time.perf_counter()
         if kind == "into":
-            store.load_into(into, "m", verify=verify)
+            store.load_into(into, OLD, verify=verify)
         else:
-            loaded = store.load("m", verify=verify)
+            loaded = store.load(OLD, verify=verify)
             if kind == "fresh":
                 _touch(loaded)
+        return time.perf_counter() - began
+
+
+def _switch(place: Path) -> float:
+    with open_store(place) as store:
+        into = _targets(place)
+        store.load_into(into, OLD)
+        began = time.perf_counter()
+        store.switch(into, OLD, NEW)
+        return time.perf_counter() - began
+
+
+def _one(place: Path, what: str) -> float:
+    """One tensor of all, in the middle; safetensors is told which file has it"""
+    from safetensors import safe_open
+
+    from artifactstore.tensors.opening import open_plain
+
+    shapes = _shapes(place)
+    name = sorted(shapes)[len(shapes) // 2]
+    with open_store(place) as store:
+        began = time.perf_counter()
+        if what == "safetensors":
+            with safe_open(shapes[name][0], "pt") as file:
+                _touch({name: file.get_tensor(name)})
+        else:
+            opened = store.open(OLD) if what == "store" else open_plain(place / "model")
+            _touch({name: opened.get_tensor(name)})
         return time.perf_counter() - began
 
 
@@ -217,19 +240,50 @@ def _dcp(place: Path) -> float:
     return time.perf_counter() - began
 
 
-def _tensorizer(place: Path, *, verify: bool) -> float:
-    from tensorizer import TensorDeserializer
+def _our_dcp(place: Path) -> float:
+    import torch.distributed.checkpoint as dcp
 
+    from artifactstore.tensors.distributed import StoreReader
+
+    with open_store(place) as store:
+        into = _targets(place)
+        began = time.perf_counter()
+        dcp.load(into, storage_reader=StoreReader(store, OLD))
+        return time.perf_counter() - began
+
+
+def _snapshot(place: Path) -> float:
+    into = _targets(place)
     began = time.perf_counter()
-    with TensorDeserializer(str(place / "model.tensors"), device="cpu", verify_hash=verify) as loaded:
-        dict(loaded)
+    peers.torchsnapshot(place / "snapshot", into)
     return time.perf_counter() - began
 
 
-SETS = {"300 tensors in 4 files": _large, "20,000 tensors in one file": _small}
+def _tensorizer(place: Path, *, verify: bool) -> float:
+    began = time.perf_counter()
+    peers.tensorizer(place / "model.tensors", verify=verify)
+    return time.perf_counter() - began
+
+
+def _streamed(place: Path, load: Callable[..., peers.Tensors]) -> float:
+    paths = sorted((place / "model").iterdir())
+    began = time.perf_counter()
+    load(paths, "cpu")
+    return time.perf_counter() - began
+
+
+LARGE, SMALL = "300 tensors in 4 files", "20,000 tensors in one file"
+SETS = {LARGE: (models.shapes, 4), SMALL: (models.small, 1)}
 WARMTHS = ("warm", "cold")
 # what a contender reads, by its first word; the others read the safetensors files
-READ = {"store": "store/blobs", "DCP": "dcp", "torch.load": "model.pt", "tensorizer": "model.tensors"}
+READ = {
+    "store": "store/blobs",
+    "DCP into, our reader": "store/blobs",
+    "DCP": "dcp",
+    "torch.load": "model.pt",
+    "tensorizer": "model.tensors",
+    "torchsnapshot": "snapshot",
+}
 RAW = "raw read, one thread"
 CONTENDERS: dict[str, Callable[[Path], float]] = {
     RAW: _raw,
@@ -238,20 +292,56 @@ CONTENDERS: dict[str, Callable[[Path], float]] = {
     "store into, never": lambda place: _store(place, "never", "into"),
     "plain files into": lambda place: _plain(place, "into"),
     "safetensors into": lambda place: _safetensors(place, "into"),
+    "store switch, a tenth differs": _switch,
+    "DCP into, our reader": _our_dcp,
     "DCP into": _dcp,
+    "torchsnapshot into": _snapshot,
     "store lazy, attested": lambda place: _store(place, "once", "lazy"),
     "plain files lazy": lambda place: _plain(place, "lazy"),
     "safetensors lazy": lambda place: _safetensors(place, "lazy"),
+    "store open, one tensor": lambda place: _one(place, "store"),
+    "plain files open, one tensor": lambda place: _one(place, "plain"),
+    "safetensors open, one tensor": lambda place: _one(place, "safetensors"),
     "torch.load mmap": lambda place: _torch(place, mmap=True),
     "store fresh, verified": lambda place: _store(place, "always", "fresh"),
     "safetensors fresh": lambda place: _safetensors(place, "fresh"),
     "torch.load": lambda place: _torch(place, mmap=False),
+    "Run:ai streamer fresh": lambda place: _streamed(place, peers.run_ai),
+    "fastsafetensors fresh": lambda place: _streamed(place, peers.fastsafetensors),
+    peers.PREFETCH: lambda place: _streamed(place, peers.prefetch),
     "tensorizer fresh": lambda place: _tensorizer(place, verify=False),
     "tensorizer fresh, verified": lambda place: _tensorizer(place, verify=True),
 }
 
 
-def main(what: str, place: str) -> None:
+# (what, to what, the aim for large tensors, for small ones)
+AIMS = [
+    ("store into, attested", RAW, "≤ 0.8 warm", "≤ 1.3 warm"),
+    ("store into, verified", RAW, "≤ 1.9 warm, ≤ 1.2 cold", ""),
+    ("store lazy, attested", "safetensors lazy", "≤ 1", "≤ 1"),
+    ("store open, one tensor", "safetensors open, one tensor", "≤ 1", "≤ 1"),
+    ("store switch, a tenth differs", "store into, attested", "≤ 0.15 warm", ""),
+    ("DCP into, our reader", RAW, "≤ 1.0 warm", ""),
+    ("DCP into, our reader", "DCP into", "≤ 0.2 warm", ""),
+    ("store fresh, verified", "tensorizer fresh, verified", "≤ 0.5", ""),
+]
+
+
+def _import(what: str) -> None:
+    """What a process that is up has imported: no contender is timed while it does"""
+    first = what.partition(" ")[0]
+    rooms = [f"artifactstore.tensors.{room}" for room in ("opening", "switch")] if first in {"store", "plain"} else []
+    for module in ["torch", *rooms, *([peers.MODULES[first]] if first in peers.MODULES else [])]:
+        import_module(module)
+
+
+def main(what: str, place: str, *more: str) -> None:
+    """Load once, or prepare a set"""
+    if what == "prepare":
+        print(json.dumps(prepare(Path(place), *more)))
+        return
+    if what != RAW:
+        _import(what)
     print(CONTENDERS[what](Path(place)))
 
 

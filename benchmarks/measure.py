@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ def run(command: Sequence[str | Path], **environment: str) -> Sample:
 def inside(module: str, *arguments: str | Path) -> Sample:
     """Run a module of this folder that prints the seconds of its work, without those of starting the interpreter"""
     sample, printed = _run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments], {})
-    return Sample(float(printed), sample.peak_rss)
+    return Sample(float(printed.splitlines()[-1]), sample.peak_rss)
 
 
-def told(module: str, *arguments: str | Path) -> dict[str, float]:
-    """Run a module of this folder that prints what it measured, as JSON on its last line"""
+def told(module: str, *arguments: str | Path) -> dict[str, Any]:
+    """Run a module of this folder that prints what it measured, as JSON on its last line, also its peak where it can"""
     sample, printed = _run([sys.executable, Path(__file__).parent / f"{module}.py", *arguments], {})
-    found: dict[str, float] = json.loads(printed.splitlines()[-1])
-    return found | {"peak_rss": sample.peak_rss}
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return {"peak_rss": sample.peak_rss} | found
 
 
 def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[Sample, str]:

@@ -13,9 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest, lineage, loading, retention, saving  # noqa: E402  # the folder is no installed package
+from benchmarks import command, ingest, lineage, loading, page, retention, saving  # noqa: E402  # the folder is no installed package
 
-MIB = 1 << 20
 PARTS = {
     "ingest": ingest.run,
     "loading": loading.run,
@@ -30,17 +29,18 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--folder", type=Path, help="where to work, on the disk to be measured; about 15 GB")
-    options.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="keep the other figures")
+    told = "keep the other figures; of none, to write the page anew"
+    options.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help=told)
     chosen = options.parse_args()
     figures = ROOT / "docs/benchmarks.json"
     results = json.loads(figures.read_text())
     for part in chosen.only:
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="artstore-bench-") as folder:
             results[part] = PARTS[part](Path(folder), chosen.rounds) | {"date": _today()}
-    results["machine"] = _machine()
+    if chosen.only:
+        results["machine"] = _machine()
     figures.write_text(json.dumps(results, indent=2) + "\n")
-    (ROOT / "docs/benchmarks.md").write_text(_page(results))
-    print(_page(results))
+    print(page.write(results))
 
 
 def _machine() -> dict[str, object]:
@@ -61,163 +61,6 @@ def _machine() -> dict[str, object]:
 
 def _today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
-
-
-def _page(results: dict) -> str:
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Every ratio is against a contender of the same run; contenders take turns within",
-        "each round and the median round counts, so that a slow minute of the disk hits all of them. `raw` and `Store`",
-        "are timed inside their process, commands from start to end.",
-        "",
-        "Machine: " + ", ".join(f"{key} {value}" for key, value in results["machine"].items()) + ".",
-        "Measured: " + ", ".join(f"{part} {results[part]['date']}" for part in PARTS if part in results) + ".",
-        "",
-    ]
-    sections = {
-        "ingest": _ingest,
-        "loading": _loading,
-        "saving": _saving,
-        "command": _command,
-        "retention": _retention,
-        "lineage": _lineage,
-    }
-    for part, section in sections.items():
-        # one that was never measured has no figures yet
-        lines += section(results[part]) if part in results else []
-    return "\n".join(lines) + "\n"
-
-
-RATIOS = [
-    ("Store.add, first", "raw read+blake3+write+fsync", "≤ 1.15"),
-    ("Store.add, first", "raw read+blake3+sha256+write+fsync", "≤ 1.15"),
-    ("Store.add, 10 % changed", "raw read+blake3", "≤ 1.15"),
-    ("Store.add, 10 % changed", "raw read+blake3+sha256", "≤ 1.15"),
-    ("artstore add, first", "restic backup, first", "< 1"),
-    ("artstore add, first", "dvc add, first", "< 1"),
-    ("artstore add, 10 % changed", "restic backup, 10 % changed", "< 1"),
-    ("artstore add, 10 % changed", "dvc add, 10 % changed", "< 1"),
-    ("artstore checkout", "restic restore", "< 1"),
-    ("artstore checkout", "cp", ""),
-    ("artstore checkout", "cp, synced", ""),
-]
-
-
-def _ingest(found: dict) -> list[str]:
-    samples = found["samples"]
-    lines = [
-        f"## A model of {found['bytes'] / 1e9:.2f} GB in, and out again",
-        "",
-        "| what | seconds | GB/s | peak RSS, MiB |",
-        "|---|---|---|---|",
-    ]
-    for name, sample in samples.items():
-        speed = found["bytes"] / 1e9 / sample["seconds"]
-        lines.append(f"| {name} | {sample['seconds']:.2f} | {speed:.2f} | {sample['peak_rss'] / MIB:.0f} |")
-    lines += ["", "| ratio of seconds | to | figure | aim |", "|---|---|---|---|"]
-    for ours, theirs, aim in RATIOS:
-        if ours in samples and theirs in samples:
-            lines.append(f"| {ours} | {theirs} | {samples[ours]['seconds'] / samples[theirs]['seconds']:.2f} | {aim} |")
-    stored = ", ".join(f"{name} {nbytes / 1e9:.2f} GB" for name, nbytes in found["stored"].items())
-    return [*lines, "", f"Both models ({2 * found['bytes'] / 1e9:.2f} GB) take: {stored}.", ""]
-
-
-def _loading(found: dict) -> list[str]:
-    lines = [
-        "## Tensors into memory of the CPU",
-        "",
-        "`into` fills memory that exists and was touched; `fresh` makes tensors and reads all of them; `lazy` may",
-        "leave them on the disk. `times` are of one thread that reads the files into memory that exists, in the same",
-        "run. `cold`: the guest's page cache was dropped, the host's was not.",
-        "",
-    ]
-    for name in loading.SETS:
-        warm, cold = (found[f"{name}, {warmth}"] for warmth in loading.WARMTHS)
-        lines += [
-            f"{found[f'{name}, bytes'] / 1e9:.2f} GB, {name}:",
-            "",
-            "| what | warm, seconds | times | cold, seconds | times | peak RSS, MiB |",
-            "|---|---|---|---|---|---|",
-        ]
-        for what, sample in warm.items():
-            seconds, later = sample["seconds"], cold[what]["seconds"]
-            times = [each / of[loading.RAW]["seconds"] for each, of in ((seconds, warm), (later, cold))]
-            rss = max(sample["peak_rss"], cold[what]["peak_rss"]) / MIB
-            lines.append(f"| {what} | {seconds:.3f} | {times[0]:.2f} | {later:.3f} | {times[1]:.2f} | {rss:.0f} |")
-        lines.append("")
-    return lines
-
-
-def _saving(found: dict) -> list[str]:
-    lines = [
-        "## A state of 2 GB out of a trainer",
-        "",
-        "All of it changes from save to save. Still: how long the call takes, in copies of the state into memory that",
-        "exists. Durable: from the call on, in plain writes of the same bytes with fsync. Steps: of a trainer that has",
-        "one core of its own, while the save goes on. Both units are measured in the same process.",
-        "",
-        "| what | still, first save | later saves | until durable | a step meanwhile | peak RSS, MiB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for what, one in found.items():
-        if isinstance(one, dict):
-            figures = " | ".join(f"{one[key]:.2f}" for key in saving.MEASURED)
-            lines.append(f"| {what} | {figures} | {one['peak_rss'] / MIB:.0f} |")
-    return [*lines, ""]
-
-
-def _command(found: dict) -> list[str]:
-    lines = [
-        f"## The command, with {command.VERSIONS:,} versions and {command.BLOBS:,} blob rows in the catalog",
-        "",
-        "| what | seconds | times `python -c pass` | aim |",
-        "|---|---|---|---|",
-    ]
-    aims = {"artstore --help": "< 0.3 s", "artstore ls, 10,000 versions": "< 0.5 s"}
-    floor = found["samples"]["python -c pass"]["seconds"]
-    for name, sample in found["samples"].items():
-        lines.append(f"| {name} | {sample['seconds']:.3f} | {sample['seconds'] / floor:.1f} | {aims.get(name, '')} |")
-    return [*lines, ""]
-
-
-def _retention(found: dict) -> list[str]:
-    few, many = retention.SIZES
-    gone, own = (few // 10, many // 10), retention.OWN
-    lines = [
-        f"## Retention: {few:,} and {many:,} versions of 1,000 blobs each, of which a tenth goes",
-        "",
-        "`plan` is `gc -n` of a keep rule with what removing frees; `collect` retires, condemns, journals and deletes,",
-        f"{gone[0]:,} versions with {gone[0] * own:,} blobs of their own, and {gone[1]:,} with {gone[1] * own:,}.",
-        "",
-        "| what | catalog | seconds, few | seconds, many | times | aim | peak RSS, MiB | aim |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for kind in ("sqlite", "postgres"):
-        small, large = (found[f"{kind}, {count:,} versions"] for count in retention.SIZES)
-        for name, aims in (("plan", ("≤ 10 s", "≤ 500")), ("collect", ("≤ 10 times", ""))):
-            before, after = small[name]["seconds"], large[name]["seconds"]
-            lines.append(
-                f"| {name} | {kind} | {before:.2f} | {after:.2f} | {after / before:.1f} | {aims[0]} "
-                f"| {large[name]['peak_rss'] / MIB:.0f} | {aims[1]} |"
-            )
-    return [*lines, ""]
-
-
-def _lineage(found: dict) -> list[str]:
-    lines = [
-        "## Lineage: 100,000 links",
-        "",
-        "Three lines of 10,000 resumed steps, two bases of 10,000 adapters, 100 layers of 250 merges; the median call.",
-        "",
-        "| question | versions found | SQLite, seconds | Postgres, seconds | aim |",
-        "|---|---|---|---|---|",
-    ]
-    sqlite, postgres = (found[kind]["answers"] for kind in ("sqlite", "postgres"))
-    for question, answer in sqlite.items():
-        theirs = postgres[question]["seconds"]
-        lines.append(f"| {question} | {answer['versions']:,} | {answer['seconds']:.3f} | {theirs:.3f} | < 0.2 s |")
-    return lines
 
 
 if __name__ == "__main__":

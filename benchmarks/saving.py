@@ -99,11 +99,14 @@ def _step() -> float:
 def _measured(what: str, folder: Path) -> dict[str, float]:
     import torch
 
+    from benchmarks import memory
+
     torch.set_num_threads(1)
     quiet = statistics.mean(_step() for _ in range(100))
     torch.set_num_threads(os.cpu_count() or 1)
     state = _state()
     units = {"copy": _copy_seconds(state), "write": _write_seconds(state, folder / "raw")}
+    memory.forget_peak()
     blocked, durable, steps = [], [], []
     with CONTENDERS[what](folder, state) as save:
         for number in range(SAVES):
@@ -121,6 +124,7 @@ def _measured(what: str, folder: Path) -> dict[str, float]:
         "later": statistics.median(blocked[1:]) / units["copy"],
         "durable": statistics.median(durable) / units["write"],
         "steps": statistics.mean(steps) / quiet if steps else 1.0,
+        "peak_rss": memory.peak(),
     }
 
 
