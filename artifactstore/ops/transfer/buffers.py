@@ -53,15 +53,26 @@ class BufferPool:
         self._changed = threading.Condition()
 
     def take(self) -> Buffer:
-        """A buffer, waiting until the budget allows it"""
+        """A buffer, waiting until the budget allows it; raise what making one raises, and keep the budget"""
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._left)
-            if not self._free:
-                self._left -= 1
-                self._free.append(mmap.mmap(-1, MAX_BLOB))
-                if self._prepare is not None:
-                    self._prepare(self._free[-1])
-            return Buffer(self, self._free.pop())
+            if self._free:
+                return Buffer(self, self._free.pop())
+            self._left -= 1
+        try:
+            return Buffer(self, self._made())
+        except BaseException:
+            with self._changed:
+                self._left += 1
+                self._changed.notify_all()
+            raise
+
+    def _made(self) -> mmap.mmap:
+        """Ready for use; others go on meanwhile, as a driver takes its time to pin 64 MiB"""
+        area = mmap.mmap(-1, MAX_BLOB)
+        if self._prepare is not None:
+            self._prepare(area)
+        return area
 
     def give_back(self, area: mmap.mmap) -> None:
         """Make the memory free for the next taker"""
