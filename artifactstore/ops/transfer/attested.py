@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Invalid
 from artifactstore.ops.transfer.source import Stamp
 
 # A file written again within one tick of its clock keeps its times; so fresh ones are not vouched for.
@@ -39,7 +40,9 @@ class Attestations:
                 for place, seen, digest in rows.execute(query, some):
                     stamp = by_place[place]
                     if seen == _times(stamp):
-                        found[stamp] = Digest(digest)
+                        # a damaged row is one that nobody wrote
+                        with suppress(Invalid, TypeError):
+                            found[stamp] = Digest(digest)
         return found
 
     def note(self, read: Mapping[Stamp, Digest]) -> None:
