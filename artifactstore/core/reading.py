@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
+from operator import index
 from typing import NamedTuple
 
 from artifactstore.core.digest import Digest
@@ -75,12 +76,22 @@ def choose(tensors: Mapping[str, Stored], names: Iterable[str] | None) -> list[S
 
     Raise Invalid with every name that is not there.
     """
-    wanted = list(tensors) if names is None else list(dict.fromkeys(names))
+    wanted = list(tensors) if names is None else list(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in wanted):
+        raise Invalid(f"names are several strings, such as ['a', 'b'], not {names!r:.80}", code="names")
+    wanted = list(dict.fromkeys(wanted))
     missing = [name for name in wanted if name not in tensors]
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise Invalid(f"There are no tensors named {', '.join(missing[:_SHOWN])}{more}", code="names", names=missing)
     return sorted((tensors[name] for name in wanted), key=_place)
+
+
+def planned(tensors: Mapping[str, Stored], plan: Mapping[str, Cut]) -> list[Stored]:
+    """What a plan names, and of each the part that it says; raise Invalid as `choose` and `narrow` do"""
+    if not isinstance(plan, Mapping):
+        raise Invalid(f"A plan maps names to parts, it is not a {type(plan).__name__}", code="plan")
+    return [narrow(one, plan[one.name]) for one in choose(tensors, plan)]
 
 
 def _place(tensor: Stored) -> tuple[int, int]:
@@ -96,7 +107,10 @@ def narrow(tensor: Stored, cut: Cut) -> Stored:
     if cut is None:
         return tensor
     dim, start, length = _checked(tensor, cut)
-    size, inner = tensor.shape[dim], prod(tensor.shape[dim + 1 :]) * DTYPE_BITS[tensor.dtype]
+    size = tensor.shape[dim]
+    if length == size:
+        return tensor
+    inner = prod(tensor.shape[dim + 1 :]) * DTYPE_BITS[tensor.dtype]
     if inner * start % 8 or inner * length % 8 or inner * size % 8:
         raise Invalid(f"{tensor.name}: {cut!r} begins or ends inside a byte of {tensor.dtype}", code="cut")
     row, first, count = inner * size // 8, inner * start // 8, inner * length // 8
@@ -106,15 +120,19 @@ def narrow(tensor: Stored, cut: Cut) -> Stored:
 
 
 def _checked(tensor: Stored, cut: slice | tuple[int, int, int]) -> tuple[int, int, int]:
-    if isinstance(cut, slice):
-        if not tensor.shape or cut.step not in (None, 1):
-            raise Invalid(f"{tensor.name}: {cut!r} is no run of rows of shape {list(tensor.shape)}", code="cut")
-        start, stop, _ = cut.indices(tensor.shape[0])
-        return 0, start, max(stop - start, 0)
-    dim, start, length = cut
-    dim = dim + len(tensor.shape) if dim < 0 else dim
-    if not 0 <= dim < len(tensor.shape) or not 0 <= start <= start + length <= tensor.shape[dim]:
-        raise Invalid(f"{tensor.name}: {cut!r} leaves shape {list(tensor.shape)}", code="cut")
+    shape = tensor.shape
+    try:
+        if isinstance(cut, slice):
+            if not shape or cut.step not in (None, 1):
+                raise Invalid(f"{tensor.name}: {cut!r:.80} is no run of rows of shape {list(shape)}", code="cut")
+            start, stop, _ = cut.indices(shape[0])
+            return 0, start, max(stop - start, 0)
+        dim, start, length = map(index, cut)
+    except (TypeError, ValueError) as e:
+        raise Invalid(f"{tensor.name}: a part is a slice or (dim, start, length), not {cut!r:.80}", code="cut") from e
+    dim = dim + len(shape) if dim < 0 else dim
+    if not 0 <= dim < len(shape) or not 0 <= start <= start + length <= shape[dim]:
+        raise Invalid(f"{tensor.name}: {cut!r:.80} leaves shape {list(shape)}", code="cut")
     return dim, start, length
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from artifactstore.core.reading import Cut, Stored, choose, narrow
+from artifactstore.core.reading import Cut, Stored, choose, planned
 from artifactstore.tensors.dtypes import TORCH
 from artifactstore.tensors.known import Memory, Pieces, Watcher
 from artifactstore.tensors.misfits import Targets
@@ -39,12 +39,12 @@ def load(
     plan: Mapping[str, Cut] | None = None,
     memory: Memory | None = None,
 ) -> Loaded:
-    """Those of the names, or what a plan says of each, else all
+    """What a plan names, else those of the names, else all
 
     Raise Invalid for names that are not there, Corrupt naming the blob that is damaged, Unavailable without room.
     """
     tally = Tally()
-    wanted = [narrow(one, (plan or {}).get(one.name)) for one in choose(source.tensors, plan or names)]
+    wanted = choose(source.tensors, names) if plan is None else planned(source.tensors, plan)
     engine = loading.engine_of(loading.device)
     with pieces_of(source, wanted, loading, tally, memory) as pieces:
         found = pieces.mapped() if engine is None else {}

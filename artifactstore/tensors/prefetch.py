@@ -13,7 +13,7 @@ from typing import Self
 import torch
 
 from artifactstore.core.errors import Invalid, Unavailable
-from artifactstore.core.reading import Cut, Stored, choose, narrow
+from artifactstore.core.reading import Cut, Stored, choose, planned
 from artifactstore.tensors.known import Watcher
 from artifactstore.tensors.loader import converted, pieces_of, report
 from artifactstore.tensors.options import Loading
@@ -36,7 +36,7 @@ class Prefetch:
         self, source: Source, loading: Loading, plan: Mapping[str, Cut] | None = None, threads: int = 8
     ) -> None:
         self._source = source
-        self._wanted = [narrow(one, (plan or {}).get(one.name)) for one in choose(source.tensors, plan)]
+        self._wanted = choose(source.tensors, None) if plan is None else planned(source.tensors, plan)
         self._tensors = make(self._wanted, loading.device, loading.engine_of(loading.device))
         # for the reader, who holds each until it is there
         self._into = [[self._tensors[one.name] for one in self._wanted]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from artifactstore.core.errors import Invalid
 from artifactstore.core.manifest import Extent
-from artifactstore.core.reading import Run, Stored, choose, narrow, near, portions, runs
+from artifactstore.core.reading import Run, Stored, choose, narrow, near, planned, portions, runs
 
 
 def laid(shape, lengths):
@@ -70,6 +70,21 @@ def test_a_part_that_is_none_is_refused(cut):
         narrow(laid((5, 3), [])[0], cut)
 
 
+WRONG = [3, [0, 1], (0, 1), (0, 0, 1, 1), ("a", 0, 1), (0, 0.5, 1), "abc", slice("a"), slice(0, 2, "x"), {}]
+
+
+@pytest.mark.parametrize("cut", WRONG, ids=str)
+def test_what_says_no_part_is_refused(cut):
+    with pytest.raises(Invalid, match="t: "):
+        narrow(laid((5, 3), [])[0], cut)
+
+
+@pytest.mark.parametrize("cut", [slice(None), (0, 0, 5), (1, 0, 3), [-1, 0, 3], (np.int64(1), 0, np.int64(3))], ids=str)
+def test_all_of_a_tensor_is_itself(cut):
+    whole = laid((5, 3), [4, 6])[0]
+    assert narrow(whole, cut) is whole
+
+
 def test_a_part_begins_at_a_whole_byte():
     packed = Stored("t", "F4", (4, 6), (Extent(0, 0, 12),))
     assert narrow(packed, (1, 2, 2)).nbytes == 4
@@ -95,6 +110,23 @@ def test_every_name_that_is_not_there_is_told():
     with pytest.raises(Invalid, match="c, d") as failed:
         choose(tensors, ["a", "c", "d"])
     assert failed.value.facts["names"] == ["c", "d"]
+    assert choose(tensors, []) == []
+    for wrong in ("a", "ab", b"a", ["a", 3], [["a"]]):
+        with pytest.raises(Invalid):
+            choose(tensors, wrong)
+
+
+def test_a_plan_says_what_of_each():
+    whole = laid((5, 3), [])[0]
+    other = Stored("other", "U8", (4,), (Extent(1, 7, 4),))
+    tensors = {"t": whole, "other": other}
+    assert planned(tensors, {"t": slice(1, 2)}) == [narrow(whole, slice(1, 2))]
+    assert planned(tensors, {"other": None, "t": None}) == [whole, other]
+    assert planned(tensors, {}) == []
+    with pytest.raises(Invalid, match="named u"):
+        planned(tensors, {"u": None})
+    with pytest.raises(Invalid, match="not a list"):
+        planned(tensors, ["t"])
 
 
 bare = st.lists(st.tuples(st.integers(-3, 9), st.integers(1, 20)), max_size=12)

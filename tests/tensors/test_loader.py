@@ -322,6 +322,26 @@ kept["t"] = Store.open({str(filled.depot.blobs.root)!r}).load("m", names=["small
     assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
 
 
+@pytest.mark.usefixtures("way")
+def test_what_asks_for_nothing_gets_nothing(filled):
+    handle = opened(filled)
+    assert handle.load(plan={}) == handle.load(names=[]) == handle.load(names=["small"], plan={}) == {}
+    assert list(handle.stream([])) == []
+    with handle.prefetch({}) as coming:
+        assert list(coming) == []
+        assert coming.report().tensors == 0
+
+
+def test_what_is_no_plan_is_refused(filled):
+    handle = opened(filled)
+    for wrong in ({"small": 3}, {"small": [0, 1]}, ["small"], "small"):
+        for ask in (lambda plan: handle.load(plan=plan), handle.prefetch):
+            with pytest.raises(Invalid):
+                ask(wrong)
+    with pytest.raises(Invalid, match="several strings"):
+        handle.load("small")
+
+
 def test_only_the_bytes_of_a_part_are_read(filled):
     report = opened(filled, "never").load(plan={"large": (0, 1 << 20, 1 << 20), "middle": (1, 0, 1)}).report
     assert report.nbytes == (4 << 20) + 1500 * 4
