@@ -49,7 +49,7 @@ def load(
     with pieces_of(source, wanted, loading, tally, memory) as pieces:
         found = pieces.mapped() if engine is None else {}
         rest = [one for one in wanted if one.name not in found]
-        found |= make(rest, loading.device, engine)
+        found |= make(rest, loading.device, engine, loading.dtype)
         pieces.fill(rest, [found[one.name] for one in rest])
     for name in found if loading.dtype else ():
         found[name] = converted(found[name], loading.dtype)

@@ -37,7 +37,8 @@ class Prefetch:
     ) -> None:
         self._source = source
         self._wanted = choose(source.tensors, None) if plan is None else planned(source.tensors, plan)
-        self._tensors = make(self._wanted, loading.device, loading.engine_of(loading.device))
+        engine = loading.engine_of(loading.device)
+        self._tensors = make(self._wanted, loading.device, engine, loading.dtype)
         # for the reader, who holds each until it is there
         self._into = [[self._tensors[one.name] for one in self._wanted]]
         # made here, behind what the caller's stream did with this memory before

@@ -367,17 +367,24 @@ class Full(PlainEngine):
     """A device with little room"""
 
     def free(self):
-        return 1 << 20
+        return 72 << 20
 
 
 class TestDevice:
     def test_what_has_no_room_is_told_before_anything_is_made(self, filled):
-        with pytest.raises(Unavailable, match=r"need 77\.\d MB on cpu: 1\.0 MB are free") as failed:
+        with pytest.raises(Unavailable, match=r"need 77\.\d MB and .* on cpu: 75\.5 MB are free") as failed:
             opened(filled, engine_of=Full).load()
         assert failed.value.facts["nbytes"] > 71 << 20
         assert opened(filled, engine_of=Full).load(["small"])
         with pytest.raises(Unavailable):
             opened(filled, engine_of=Full).prefetch()
+
+    def test_what_becomes_larger_has_no_room_though_its_bytes_have(self, filled):
+        assert opened(filled, engine_of=Full).load(["middle"])
+        larger = opened(filled, engine_of=Full, dtype=torch.float64)
+        for ask in (larger.load, lambda names: larger.prefetch(dict.fromkeys(names))):
+            with pytest.raises(Unavailable, match=r"need 18\.0 MB and 67\.1 MB for copies"):
+                ask(["middle"])
 
     def test_tensors_become_another_dtype_where_they_are_of_floating_point(self, filled, tensors):
         for found in (
