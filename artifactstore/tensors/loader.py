@@ -74,7 +74,7 @@ def read_targets(source: Source, targets: Targets, wanted: Mapping[str, Stored],
     found = read_into(source, direct, loading)
     if others:
         loaded = load(source, replace(loading, dtype=None), others)
-        targets.copy(loaded)
+        targets.copy(loaded, wanted)
         found = found.plus(loaded.report)
     return found
 

@@ -25,14 +25,12 @@ def switch(into: Any, old: Source, new: Source, loading: Loading, names: Mapping
     """
     targets = Targets.of(into, names or {})
     targets.check(new.tensors, strict=True)
-    wanted = {
-        name: new.tensors[name]
-        for name, tensor in targets.tensors.items()
-        if name in new.tensors and not _holds(tensor, old, new, name, sure=loading.verify == "always")
-    }
+    found = list(targets.stored_as(new.tensors))
+    sure = loading.verify == "always"
+    wanted = {name: new.tensors[name] for name, one in found if not _holds(one.tensor, old, new, name, sure=sure)}
     with new.held():
         moved = read_targets(new, targets, wanted, loading)
-    return moved.of([new.tensors[name] for name in targets.tensors if name in new.tensors])
+    return moved.of([new.tensors[name] for name, _ in found])
 
 
 def _holds(tensor: torch.Tensor, old: Source, new: Source, name: str, *, sure: bool) -> bool:
