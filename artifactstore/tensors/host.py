@@ -1,29 +1,34 @@
 """Host: tensors of one process for others of the machine, by CUDA IPC or, on the CPU, by shared memory
 
-A server answers in a folder that is its user's alone. What a client was given stays until that client is gone.
+A server answers in a folder that is its user's alone. Who has a tensor from it has the same memory, and nobody may
+write there: the server would go on to give it as sound. On a GPU the memory stays as long as the server's process.
 """
 
 import json
+import logging
+import os
 import secrets
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from artifactstore.core.errors import Denied
+from artifactstore.tensors.meeting import asked, connected, listen
+from artifactstore.tensors.shared import packed
 from artifactstore.tensors.shelf import Key, Shelf
 
-_SOCKET, _SECRET = "host.sock", "host.key"
-# names instead of descriptors, as who asks need not be a child of who answers
-_STRATEGY = "file_system"
-_sharing = threading.Lock()
-_TORCH: Any = torch.multiprocessing  # its functions have no types
+_LOG = logging.getLogger(__name__)
+_PAUSE = 1  # seconds
 
 
 def _id(key: Key) -> str:
@@ -31,20 +36,19 @@ def _id(key: Key) -> str:
 
 
 class Server:
-    """Answers in a folder, in threads of its own, until the block ends; raise Denied where it cannot"""
+    """Answers in a folder, in threads of its own, until the block ends
+
+    Raise Denied where it cannot: for a folder that is not this user's alone, or in which another serves.
+    """
 
     def __init__(self, shelf: Shelf, folder: Path) -> None:
-        self._shelf = shelf
-        secret = secrets.token_bytes(32)
+        self._shelf, self._key, self._pid = shelf, secrets.token_bytes(32), os.getpid()
+        self._clients: set[socket.socket] = set()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            (folder / _SOCKET).unlink(missing_ok=True)
-            (folder / _SECRET).write_bytes(secret)
-            self._listener = Listener(str(folder / _SOCKET), "AF_UNIX", authkey=secret)
+            self._listening = listen(folder, self._key)
+            self._wake, self._woken = socket.socketpair()
         except OSError as e:
             raise Denied(f"Tensors cannot be shared in {folder}: {e.strerror or e}") from e
-        self._folder, self._over = folder, False
         self._thread = threading.Thread(target=self._accept, name="artstore-host", daemon=True)
         self._thread.start()
 
@@ -54,63 +58,58 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
-        # the last call wakes the thread that waits for one
-        Asked(self._folder)([])
+        if os.getpid() != self._pid:
+            # a forked child leaves its parent's server alone
+            return
+        self._wake.send(b".")
         self._thread.join()
-        self._listener.close()
+        for one in [self._listening, *list(self._clients)]:
+            # a child may have it open too
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for one in (self._listening, self._wake, self._woken):
+            one.close()
 
     def _accept(self) -> None:
-        while not self._over:
+        while self._woken not in wait([self._listening, self._woken]):
             try:
-                connection = self._listener.accept()
-            except (OSError, EOFError):
-                # who does not know the secret, or has gone already
-                continue
-            threading.Thread(target=self._answer, args=(connection,), name="artstore-host", daemon=True).start()
+                client, _ = self._listening.accept()
+                self._clients.add(client)
+                threading.Thread(target=self._answer, args=(client,), name="artstore-host", daemon=True).start()
+            except (OSError, RuntimeError) as e:
+                _LOG.warning("Who asks for tensors waits, without descriptors or threads: %s", e)
+                wait([self._woken], _PAUSE)
 
-    def _answer(self, connection: "Connection[Any, Any]") -> None:
-        given: list[torch.Tensor] = []
-        with connection:
-            while True:
-                try:
-                    wanted = set(json.loads(connection.recv_bytes()))
-                    found = {name: one for key, one in self._shelf.all() if (name := _id(key)) in wanted}
-                    given += found.values()
-                    connection.send_bytes(_packed(found))
-                except (OSError, EOFError):
-                    return
-
-
-def _packed(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    with _sharing:
-        before = _TORCH.get_sharing_strategy()
-        _TORCH.set_sharing_strategy(_STRATEGY)
+    def _answer(self, client: socket.socket) -> None:
         try:
-            return bytes(ForkingPickler.dumps(dict(tensors)))
+            with client, asked(client, self._key) as connection:
+                wanted = set(json.loads(connection.recv_bytes()))
+                found = {name: one for key, one in self._shelf.all() if (name := _id(key)) in wanted}
+                connection.send_bytes(ForkingPickler.dumps(packed(found)))
+                # they have to be here until they are there, which the client's end says
+                connection.recv_bytes()
+        except (OSError, EOFError, AuthenticationError) as e:
+            _LOG.debug("A client went: %r", e)
         finally:
-            _TORCH.set_sharing_strategy(before)
+            self._clients.discard(client)
 
 
 class Asked:
-    """Asks the server of a folder for tensors; without one, or when it has gone, it has none"""
+    """Asks the server of a folder for tensors, anew each time; what cannot be had is said in the log, not raised"""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._connection: Connection[Any, Any] | None = None
-        self._lock = threading.Lock()
 
     def __call__(self, keys: Sequence[Key]) -> dict[Key, torch.Tensor]:
         """Those that the server has"""
         by_id = {_id(key): key for key in keys}
-        with self._lock:
-            try:
-                if self._connection is None:
-                    secret = (self._folder / _SECRET).read_bytes()
-                    self._connection = Client(str(self._folder / _SOCKET), "AF_UNIX", authkey=secret)
-                self._connection.send_bytes(json.dumps(list(by_id)).encode())
-                found = ForkingPickler.loads(self._connection.recv_bytes())
-            except (OSError, EOFError):
-                self._connection = None
-                return {}
-        return {by_id[name]: tensor for name, tensor in found.items()}
+        found: dict[Key, torch.Tensor] = {}
+        try:
+            with connected(self._folder) as connection:
+                connection.send_bytes(json.dumps(list(by_id)).encode())
+                for name, each in ForkingPickler.loads(connection.recv_bytes()).items():
+                    found[by_id[name]] = ForkingPickler.loads(each)
+        except (OSError, EOFError, AuthenticationError, RuntimeError) as e:
+            # torch raises RuntimeError for memory that this process may not open
+            _LOG.warning("%d of %d tensors come from %s: %r", len(found), len(keys), self._folder, e)
+        return found

@@ -37,10 +37,10 @@ def _holds(tensor: torch.Tensor, old: Source, new: Source, name: str, *, sure: b
     before, after = old.tensors.get(name), new.tensors[name]
     if before is None or tensor.is_meta or content(before, old.digests) != content(after, new.digests):
         return False
-    return content(after, new.digests) is not None and not (sure and not _is(tensor, new, after))
+    return content(after, new.digests) is not None and not (sure and not is_right(tensor, new, after))
 
 
-def _is(tensor: torch.Tensor, source: Source, stored: Stored) -> bool:
+def is_right(tensor: torch.Tensor, source: Source, stored: Stored) -> bool:
     """Whether its bytes have the digests of the blobs that it fills from end to end; False when it fills none"""
     if not is_plain(tensor):
         return False

@@ -1,59 +1,20 @@
 """What is on a device already is shared, not brought there again; a switch moves what differs"""
 
 import gc
-import multiprocessing
+import os
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from artifactstore import Settings, Store
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, Denied, Invalid
-from tests.tensors.states import is_same, random_tensor
+from artifactstore.core.errors import Corrupt, Invalid
+from artifactstore.tensors.opening import loading_of, source_of
+from artifactstore.tensors.resident import Resident
+from artifactstore.tensors.shelf import SHELF, Key, Shelf
+from tests.tensors.tuned import device, same, shared, states, store
 
-LARGE = (5 << 20,)
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
-    ),
-]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    return request.param
-
-
-@pytest.fixture
-def states():
-    """A base, and a fine-tune in which one large and one small tensor are others"""
-    base = {f"large.{n}": random_tensor(torch.bfloat16, LARGE, n) for n in range(3)}
-    base |= {f"small.{n}": random_tensor(torch.float32, (5, n + 1), n) for n in range(3)}
-    tuned = base | {
-        "large.1": random_tensor(torch.bfloat16, LARGE, 7),
-        "small.0": random_tensor(torch.float32, (5, 1), 7),
-    }
-    return base, tuned
-
-
-@pytest.fixture
-def store(tmp_path, states):
-    settings = Settings(attested=str(tmp_path / "attested.sqlite"))
-    with Store.init(str(tmp_path / "store"), settings=settings) as store:
-        for name, state in zip(("base", "tuned"), states, strict=True):
-            save_file(state, tmp_path / "m.safetensors")
-            store.add([tmp_path / "m.safetensors"], name=name)
-        yield store
-
-
-def same(found, wanted):
-    return is_same({name: tensor.cpu() for name, tensor in found.items()}, dict(wanted))
-
-
-def shared(one, other):
-    return {name for name in one if one[name].data_ptr() == other[name].data_ptr()}
+__all__ = ["device", "states", "store"]  # fixtures
 
 
 class TestResident:
@@ -90,47 +51,65 @@ class TestResident:
         assert half["large.0"].dtype == torch.float16
         assert not shared(first, half)
 
+    def test_equal_tensors_of_one_version_are_one(self, store, device, tmp_path):
+        tied = torch.arange(5 << 20).to(torch.float32)
+        save_file({"one": tied, "other": tied.clone(), "third": tied + 1}, tmp_path / "m.safetensors")
+        store.add([tmp_path / "m.safetensors"], name="tied")
+        found = store.resident(device).load("tied")
+        assert found["one"] is found["other"]
+        assert same(found, {name: tied + (name == "third") for name in found})
+
+    def test_with_always_what_should_be_there_is_looked_at(self, store, states, device):
+        resident = store.resident(device, verify="always")
+        first = resident.load("base")
+        # torch is not told
+        first["large.0"].data[5] = 3
+        again = resident.load("base")
+        assert shared(first, again) >= {"large.1", "large.2"}
+        assert "large.0" not in shared(first, again)
+        assert same(again, {name: states[0][name] for name in again})
+
+    def test_what_another_gives_is_taken_on_the_right_device_only(self, store, states):
+        def elsewhere(keys):
+            return {key: torch.empty(key.content[1], device="meta") for key in keys}
+
+        def opening(ref):
+            return source_of(store.depot, store.resolve(ref).id)
+
+        found = Resident(opening, loading_of(store.depot.settings), elsewhere).load("base")
+        assert same(found, {name: states[0][name] for name in found})
+
     def test_inference_mode_shares_nothing_but_loads(self, store, states, device):
         with torch.inference_mode():
             found = [store.resident(device).load("base") for _ in range(2)]
         assert all(same(one, {name: states[0][name] for name in one}) for one in found)
 
 
-def take(url, folder, device, connection):
-    """Another process: loads with what the host has, writes into one tensor, and tells what it read"""
-    with Store.open(url, settings=Settings(attested=f"{folder}.attested")) as store:
-        loaded = store.resident(device, host=folder, verify="always").load("tuned")
-        loaded["large.0"][:3] = 1
-        if device == "cuda":
-            torch.cuda.synchronize()
-        connection.send((loaded.report.verified, {name: tensor.cpu().clone() for name, tensor in loaded.items()}))
-        connection.recv()
+class TestShelf:
+    def test_what_is_gone_leaves_nothing(self):
+        shelf = Shelf()
+        tensors = [torch.ones(number) for number in range(3)]
+        for number, tensor in enumerate(tensors):
+            shelf.note(Key(("F32", (number,), ()), "None", "cpu"), tensor)
+        assert [tensor.shape for _, tensor in shelf.all()] == [(0,), (1,), (2,)]
+        del tensor, tensors[1:]
+        gc.collect()
+        assert len(shelf) == 1
 
+    def test_another_place_is_another(self):
+        shelf, tensor, key = Shelf(), torch.ones(1), Key(("F32", (1,), ()), "None", "cuda:0 one")
+        shelf.note(key, tensor)
+        assert shelf.find(key) is tensor
+        assert shelf.find(key._replace(place="cuda:0 other")) is None
 
-class TestHost:
-    def test_another_process_has_the_same_memory(self, store, states, device, tmp_path):
-        base = store.resident(device).load("base")
-        ours, theirs = multiprocessing.Pipe()
-        with store.resident(device).serve(tmp_path / "host"):
-            args = (str(tmp_path / "store"), str(tmp_path / "host"), device, theirs)
-            process = multiprocessing.get_context("spawn").Process(target=take, args=args)
-            process.start()
-            verified, found = ours.recv()
-            assert base["large.0"][:3].cpu().tolist() == [1, 1, 1]
-            ours.send("thanks")
-            process.join()
-        assert verified["hashed"] < 2 * 5 * (2 << 20)
-        found["large.0"][:3] = states[1]["large.0"][:3]
-        assert same(found, {name: states[1][name] for name in found})
-
-    def test_without_a_host_all_is_read(self, store, states, device, tmp_path):
-        found = store.resident(device, host=tmp_path / "none").load("base")
-        assert same(found, {name: states[0][name] for name in found})
-
-    def test_a_folder_that_cannot_be_is_told(self, store, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(Denied, match="cannot be shared"):
-            store.resident("cpu").serve(tmp_path / "file")
+    def test_a_forked_child_has_none(self):
+        tensor = torch.ones(1)
+        SHELF.note(Key(("F32", (1,), ()), "None", "cpu"), tensor)
+        child = os.fork()
+        if not child:
+            os._exit(len(SHELF))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(SHELF)
 
 
 class TestSwitch:
