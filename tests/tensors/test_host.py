@@ -193,6 +193,8 @@ class TestServer:
                 silent.connect(str(folder / "host.sock"))
                 assert silent.recv(1)
                 assert answers(folder)
+            # sooner than the server would give it up
+            silent.settimeout(10)
             while silent.recv(1 << 10):
                 pass
 
