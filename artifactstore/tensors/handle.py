@@ -85,8 +85,8 @@ class Handle:
         """Fill a module or a state dict in place
 
         names: name here → name in the store, where they differ. strict: also raise Invalid for tensors that are
-        missing on either side. What is on the `meta` device is assigned, what is tied stays tied, extra state of modules
-        stays as it is. Raise Invalid naming all shapes and dtypes that differ, with nothing filled.
+        missing on either side. What is on the `meta` device is assigned, what is tied stays tied, extra state of
+        modules stays as it is. Raise Invalid naming all shapes and dtypes that differ, with nothing filled.
         """
         targets = Targets.of(into, names or {})
         targets.check(self._source.tensors, strict=strict)
