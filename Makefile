@@ -19,7 +19,9 @@ demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and g
 	$(PY) -m artmodels.demo
 
 test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
-	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(or $(PYTEST_ARGS),--ignore=tests/integrations)
+	# apart, as every process that a test forks would carry the trainers of others
+	$(if $(PYTEST_ARGS),,$(PY) -m pytest -n auto --dist worksteal tests/integrations)
 
 soak: $(VENV)/.stamp-dev ## Break stores for a long time: 10,000 kills, every call failed, 3,000 power cuts, longer histories
 	SOAK=1 $(PY) -m pytest tests/crash tests/faults tests/machines tests/soak tests/model $(PYTEST_ARGS)
