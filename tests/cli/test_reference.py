@@ -16,6 +16,6 @@ def test_each_command_is_in_it_once_with_its_own_options():
     for words in COMMANDS:
         assert lines.count(f"## `artstore {' '.join(words)}`") == 1
     assert sum(line.startswith("| `--store URL`") for line in lines) == 1
-    assert "artstore checkout REF DEST [--only GLOB…] [--force] [--format files|pth] [--dry-run]" in lines
+    assert "artstore checkout REF DEST [--only GLOB…] [--force] [--format files|pth|safetensors] [--dry-run]" in lines
     assert "artstore metric REF K=V…" in lines
-    assert any(line.startswith("| `--format files\\|pth` |") and line.endswith("Default: `files`. |") for line in lines)
+    assert any(line.startswith("| `--format files\\|pth\\|safetensors` |") and line.endswith("Default: `files`. |") for line in lines)
