@@ -18,4 +18,7 @@ def test_each_command_is_in_it_once_with_its_own_options():
     assert sum(line.startswith("| `--store URL`") for line in lines) == 1
     assert "artstore checkout REF DEST [--only GLOB…] [--force] [--format files|pth|safetensors] [--dry-run]" in lines
     assert "artstore metric REF K=V…" in lines
-    assert any(line.startswith("| `--format files\\|pth\\|safetensors` |") and line.endswith("Default: `files`. |") for line in lines)
+    assert any(
+        line.startswith("| `--format files\\|pth\\|safetensors` |") and line.endswith("Default: `files`. |")
+        for line in lines
+    )
