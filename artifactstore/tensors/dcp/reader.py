@@ -89,14 +89,15 @@ class StoreReader(StorageReader):
             target if _takes(target, part) else allocate(part.dtype, part.shape, part.nbytes, torch.device("cpu"))
             for target, part in zip(targets, parts, strict=True)
         ]
-        self.report = read_parts(self._source, parts, direct, self._loading)
+        with self._source.held():
+            self.report = read_parts(self._source, parts, direct, self._loading)
+            for item in plan.items:
+                if item.type == LoadItemType.BYTE_IO:
+                    planner.load_bytes(item, self._object(item.storage_index.fqn))
         for item, target, tensor in zip(items, targets, direct, strict=True):
             if tensor is not target:
                 target.copy_(tensor)
             planner.commit_tensor(item, target)
-        for item in plan.items:
-            if item.type == LoadItemType.BYTE_IO:
-                planner.load_bytes(item, self._object(item.storage_index.fqn))
         done.set_result(None)
         return done
 
