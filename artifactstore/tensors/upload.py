@@ -43,23 +43,23 @@ def upload(job: Job, flats: Mapping[int, torch.Tensor], engine: Engine) -> Done:
 def _straight(job: Job, flats: Mapping[int, torch.Tensor], engine: Engine, lane: Lane) -> Done | None:
     """Without the CPU's memory, where the device reads and hashes itself and the bytes are those of one tensor"""
     [run, *more] = job.runs
-    if engine.reader is None or job.file is None or more or (job.check and run.length < job.piece.size):
+    if engine.reader is None or job.file is None or more:
+        return None
+    if job.check and (run.length < job.piece.size or engine.hash is None):
         return None
     flat = flats[run.tensor][run.at : run.at + run.length]
     lane.settle()
-    try:
-        count = engine.reader(job.file.path, flat, run.start)
-    except (OSError, RuntimeError) as e:
-        _LOG.warning("%s could not be read straight into %s: %s", job.file.path, engine.device, e)
-        return None
-    if count < run.length:
-        raise job.piece.damaged()
-    if not job.check:
-        return Done(1, run.length)
-    if engine.hash is None:
-        return None
+    # open, so that the path is still that of the file that was looked at
     with job.file.open() as fd:
-        return Done(1, run.length, sure(job.file, fd, engine.hash(flat)))
+        try:
+            count = engine.reader(job.file.path, flat, run.start)
+        except (OSError, RuntimeError) as e:
+            _LOG.warning("%s could not be read straight into %s: %s", job.file.path, engine.device, e)
+            return None
+        if count < run.length:
+            raise job.piece.damaged()
+        checked = sure(job.file, fd, engine.hash(flat)) if job.check and engine.hash else None
+    return Done(1, run.length, checked)
 
 
 class _Upload:
