@@ -8,7 +8,7 @@ import torch
 from artifactstore.core.digest import Digest
 from artifactstore.core.reading import Stored, content
 from artifactstore.tensors.dtypes import as_bytes, view_bytes
-from artifactstore.tensors.engine import engine_of
+from artifactstore.tensors.engine import digests_on
 from artifactstore.tensors.loader import read_targets
 from artifactstore.tensors.misfits import Targets, is_plain
 from artifactstore.tensors.options import Loading
@@ -44,13 +44,10 @@ def is_right(tensor: torch.Tensor, source: Source, stored: Stored) -> bool:
     """Whether its bytes have the digests of the blobs that it fills from end to end; False when it fills none"""
     if not is_plain(tensor):
         return False
-    engine, flat, at = engine_of(tensor.device), as_bytes(tensor), 0
-    for extent in stored.extents:
-        piece, part = source.pieces[extent.blob], flat[at : at + extent.length]
-        if (extent.start, extent.length) != (0, piece.size):
-            return False
-        hash_there = None if engine is None else engine.hash
-        if (hash_there(part) if hash_there else Digest.of(view_bytes(part.cpu()))) != piece.digest:
-            return False
-        at += extent.length
-    return True
+    pieces = [source.pieces[extent.blob] for extent in stored.extents]
+    if any((one.start, one.length) != (0, piece.size) for one, piece in zip(stored.extents, pieces, strict=True)):
+        return False
+    parts = as_bytes(tensor).split([piece.size for piece in pieces])
+    digests = digests_on(tensor.device)
+    found = digests(parts) if digests else [Digest.of(view_bytes(part.cpu())) for part in parts]
+    return found == [piece.digest for piece in pieces]
