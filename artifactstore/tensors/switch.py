@@ -47,7 +47,7 @@ def is_right(tensor: torch.Tensor, source: Source, stored: Stored) -> bool:
     pieces = [source.pieces[extent.blob] for extent in stored.extents]
     if any((one.start, one.length) != (0, piece.size) for one, piece in zip(stored.extents, pieces, strict=True)):
         return False
-    parts = as_bytes(tensor).split([piece.size for piece in pieces])
+    parts = torch.split(as_bytes(tensor), [piece.size for piece in pieces])
     digests = digests_on(tensor.device)
     found = digests(parts) if digests else [Digest.of(view_bytes(part.cpu())) for part in parts]
     return found == [piece.digest for piece in pieces]
