@@ -174,12 +174,15 @@ def parse_device(device: str | torch.device) -> torch.device:
     """A device by name, with its number; raise Invalid for none, Unavailable when this process cannot use it"""
     try:
         found = torch.device(device)
-    except RuntimeError as e:
+    except (RuntimeError, TypeError) as e:
         raise Invalid(f"{device!r:.40} is no device; say cpu, cuda or cuda:1", code="device") from e
     if found.type == "meta":
         raise Invalid("Tensors on meta have no bytes; choose a device that has memory", code="device")
     if found.type != "cuda":
-        return found
+        try:
+            return torch.empty(0, device=found).device
+        except (RuntimeError, AssertionError, NotImplementedError) as e:
+            raise Unavailable(f"There is no {found} here: {e!s:.200}", code="device") from e
     # in a child of a process that used CUDA
     if _CUDA._is_in_bad_fork():  # noqa: SLF001  # torch has no public name for it
         raise Unavailable(

@@ -26,7 +26,7 @@ from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import fetch_file, note_load
 from artifactstore.tensors import document
 from artifactstore.tensors.dtypes import allocate, allocate_array
-from artifactstore.tensors.engine import CPU
+from artifactstore.tensors.engine import CPU, parse_device
 from artifactstore.tensors.known import Watcher
 from artifactstore.tensors.loader import read_parts
 from artifactstore.tensors.opening import loading_of
@@ -39,7 +39,7 @@ def restore(depot: Depot, manifest: Manifest, device: "str | torch.device | None
     Raise Invalid when the version is no checkpoint, Corrupt when it is damaged, Unavailable when memory or the
     device is missing.
     """
-    target = _device(device)
+    target = CPU if device is None else parse_device(device)
     files = {str(file.path): file for file in manifest.files}
     if document.PATH not in files:
         raise Invalid(
@@ -54,21 +54,6 @@ def restore(depot: Depot, manifest: Manifest, device: "str | torch.device | None
     context = document.decode(fetch_file(depot, manifest, files[document.PATH]), targets.lookup)
     targets.fill(depot, manifest)
     return context
-
-
-def _device(device: "str | torch.device | None") -> torch.device:
-    if device is None:
-        return CPU
-    if not isinstance(device, str | torch.device):
-        raise Invalid(f"map_location should be a device such as 'cpu' or 'cuda:0', found {device!r:.60}", code="device")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as e:
-        raise Invalid(f"Cannot restore to device {device!s:.40}: {e!s:.200}", code="device") from e
-    if found.type == "meta":
-        raise Invalid("Cannot restore to the meta device, which holds no data", code="device")
-    return found
 
 
 class _Targets:
