@@ -1,4 +1,4 @@
-"""Known: opened pieces, what vouches for them, and how tensors are had from them: mapped, or read into memory"""
+"""Known: what vouches for the pieces of a load, and how tensors are had from them: mapped, or read into memory"""
 
 import threading
 from collections import Counter, defaultdict
