@@ -224,6 +224,39 @@ class PolicyInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """The last record of another store's journal, and when it was looked at, microseconds since 1970 UTC"""
+
+    catalog: str
+    serial: int
+    txid: str | None
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteInfo:
+    """Another store under a name. catalog: the URL of its catalog where this store may write there, else None
+
+    origin: what is not held here is read from it. seen: how far its journal went when it was last used.
+    """
+
+    name: str
+    url: str
+    store_id: str
+    catalog: str | None = None
+    origin: bool = False
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyInfo:
+    """A version that a remote held at a moment, microseconds since 1970 UTC"""
+
+    remote: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkInfo:
     """A link as rows hold it: parent is None while what `ref` names is not in this store
 

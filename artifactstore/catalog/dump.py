@@ -20,12 +20,14 @@ from artifactstore.catalog.tables import (
     alias_history,
     artifact,
     blob,
+    copy,
     file,
     journal,
     link,
     manifest,
     metric,
     policy,
+    remote,
     store,
     tensor_summary,
     version,
@@ -65,7 +67,13 @@ def _lines(connection: Connection) -> Iterator[Line]:
     yield from tell("artifact", sa.select(artifact.c.name), artifact.c.name)
     facts = sa.select(version.c.digest.label("id"), artifact.c.name.label("artifact"), *_own(version, "digest"))
     yield from tell("version", facts.join_from(version, artifact), artifact.c.name, version.c.number)
-    for kind, table in (("file", file), ("tensors", tensor_summary), ("metric", metric), ("pin", version_pin)):
+    for kind, table in (
+        ("file", file),
+        ("tensors", tensor_summary),
+        ("metric", metric),
+        ("pin", version_pin),
+        ("copy", copy),
+    ):
         about = sa.select(version.c.digest.label("version"), *_own(table)).join_from(table, version)
         yield from tell(kind, about, version.c.digest, *_own_keys(table))
     yield from tell("link", _links(), version.c.digest, link.c.position)
@@ -82,6 +90,7 @@ def _lines(connection: Connection) -> Iterator[Line]:
         moves = moves.outerjoin(version, version.c.id == table.c.version_id)
         yield from tell(table.name, moves, artifact.c.name, table.c.name, table.c.generation)
     yield from tell("policy", sa.select(policy), policy.c.pattern)
+    yield from tell("remote", sa.select(remote), remote.c.name)
     yield _head(connection)
 
 

@@ -17,6 +17,7 @@ from artifactstore.catalog.leases import Leases
 from artifactstore.catalog.notes import Notes
 from artifactstore.catalog.place import MAKE_ANEW
 from artifactstore.catalog.policies import Policies
+from artifactstore.catalog.remotes import Remotes
 from artifactstore.catalog.replay import Replays
 from artifactstore.catalog.retire import Retirements
 from artifactstore.catalog.saves import Saves
@@ -47,6 +48,7 @@ class Catalog:
     journal: Journal
     notes: Notes
     policies: Policies
+    remotes: Remotes
     retirements: Retirements
     collections: Collections
     replays: Replays
@@ -68,6 +70,7 @@ class Catalog:
             journal=Journal(database),
             notes=Notes(database),
             policies=Policies(database),
+            remotes=Remotes(database),
             retirements=Retirements(database),
             collections=Collections(database),
             replays=Replays(database),

@@ -16,6 +16,7 @@ from artifactstore.catalog.leases import end_all
 from artifactstore.catalog.links import apply_link, insert_links
 from artifactstore.catalog.notes import write_metrics
 from artifactstore.catalog.objects import PRESENT, place_query, revive, to_place
+from artifactstore.catalog.remotes import write_remote, write_seen
 from artifactstore.catalog.sql import Database
 from artifactstore.catalog.tables import (
     alias,
@@ -308,6 +309,12 @@ class _Turn:
         else:
             upsert(self._connection, policy, [{"pattern": pattern, "rules": str(rules), "at": self._record.at}])
 
+    def remote(self, action: Action) -> None:
+        write_remote(self._connection, action)
+
+    def seen(self, action: Action) -> None:
+        write_seen(self._connection, action, self._record.at)
+
     def _insert(self, action: Action, digest: Digest, new: dict[str, int]) -> int:
         document = self._shelf.manifests.get(digest)
         if document is not None:
@@ -357,6 +364,8 @@ _ACTIONS: dict[str, Callable[[_Turn, Action], None]] = {
     "pin": _Turn.pin,
     "unpin": _Turn.unpin,
     "policy": _Turn.policy,
+    "remote": _Turn.remote,
+    "seen": _Turn.seen,
 }
 
 

@@ -232,6 +232,29 @@ policy = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
 )
 
+remote = sa.Table(
+    "remote",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("catalog", sa.Text),
+    sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("origin", sa.Boolean, nullable=False),
+    sa.Column("seen_catalog", sa.Text),
+    sa.Column("seen_serial", sa.BigInteger),
+    sa.Column("seen_txid", sa.Text),
+    sa.Column("seen_at", sa.BigInteger),
+)
+
+copy = sa.Table(
+    "copy",
+    metadata,
+    _version(primary=True),
+    sa.Column("remote", sa.Text, sa.ForeignKey("remote.name", ondelete="CASCADE"), primary_key=True, index=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 journal = sa.Table(
     "journal",
     metadata,
