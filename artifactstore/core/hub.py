@@ -95,7 +95,8 @@ class RemoteFile:
 class Listing:
     """What a place elsewhere says it has: its files, and what should be known before they are taken
 
-    commit: what `revision` meant when it was asked. base_models and relation: as the model card declares them.
+    commit: what `revision` meant when it was asked, modified: when it was made, microseconds since 1970 UTC.
+    base_models and relation: as the model card declares them.
     """
 
     source: str
@@ -105,6 +106,7 @@ class Listing:
     gated: bool = False
     base_models: tuple[str, ...] = ()
     relation: str | None = None
+    modified: int | None = None
 
     def __post_init__(self) -> None:
         refuse_collisions(file.path for file in self.files)
