@@ -13,6 +13,7 @@ from artifactstore import gc
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import AliasInfo, PinInfo, PolicyInfo, UsageRow, VersionInfo
 from artifactstore.catalog.usage import GROUPS
+from artifactstore.core.arrangement import Layout
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NoStore, Unavailable
 from artifactstore.core.events import Monitor, silent
@@ -247,16 +248,32 @@ class Store(Loads):
         return Link(Relation.parse(relation), version.ref, version.id, weight)
 
     def checkout(
-        self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
+        self,
+        ref: str,
+        dest: str | PathLike[str],
+        *,
+        only: Sequence[str] = (),
+        force: bool = False,
+        layout: str = Layout.FILES,
     ) -> CheckoutReport:
-        """Write a version's files to a folder, bit for bit; an interrupted one goes on where it ended"""
-        return checkout.run(self.depot, self.plan_checkout(ref, dest, only=only, force=force))
+        """Write a version's files to a folder, bit for bit; an interrupted one goes on where it ended
+
+        layout: `files`, or `hf-cache` for a folder that serves Hugging Face's libraries as HF_HUB_CACHE, offline too.
+        """
+        return checkout.run(self.depot, self.plan_checkout(ref, dest, only=only, force=force, layout=layout))
 
     def plan_checkout(
-        self, ref: str, dest: str | PathLike[str], *, only: Sequence[str] = (), force: bool = False
+        self,
+        ref: str,
+        dest: str | PathLike[str],
+        *,
+        only: Sequence[str] = (),
+        force: bool = False,
+        layout: str = Layout.FILES,
     ) -> CheckoutPlan:
         """Look at what `checkout` would write, changing nothing"""
-        return checkout.plan(self.depot, self.resolve(ref), Path(dest), only=only, force=force)
+        kind = Layout.parse(layout)
+        return checkout.plan(self.depot, self.resolve(ref), Path(dest), only=only, force=force, layout=kind)
 
     def verify(
         self,

@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from artifactstore.catalog.base import VersionInfo
+from artifactstore.core.arrangement import Arrangement, Layout, arrange
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import (
     Busy,
@@ -33,6 +34,7 @@ from artifactstore.core.names import SafePath
 from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import Fetch, FilePiece, load_manifest, note_load
+from artifactstore.ops.transfer.links import links_work, place_link, place_text
 from artifactstore.ops.transfer.source import looking_at
 from artifactstore.ops.transfer.space import check_space
 from artifactstore.ops.transfer.threads import start_pool
@@ -56,13 +58,24 @@ _UNSYNCED = 64
 
 @dataclass(frozen=True, slots=True)
 class CheckoutPlan:
-    """Which files of a version go where; those already there, bit for bit, are kept"""
+    """Which files of a version go where; those already there, bit for bit, are kept
+
+    link: those whose bytes lie elsewhere in the folder, and to which a link is to be made.
+    """
 
     version: VersionInfo
     manifest: Manifest
     dest: Path
+    arrangement: Arrangement
     write: tuple[FileEntry, ...]
     keep: tuple[FileEntry, ...]
+    link: tuple[FileEntry, ...] = ()
+    force: bool = False
+
+    @property
+    def home(self) -> Path:
+        """The folder in which the files are found by their own paths"""
+        return self.dest / self.arrangement.home
 
     @property
     def nbytes(self) -> int:
@@ -74,6 +87,7 @@ class CheckoutPlan:
         return {
             "id": str(self.version.id),
             "dest": str(self.dest),
+            "home": str(self.home),
             "write": [{"path": str(file.path), "size": file.size} for file in self.write],
             "keep": [str(file.path) for file in self.keep],
             "bytes": self.nbytes,
@@ -91,27 +105,61 @@ class CheckoutReport:
 
 
 def plan(
-    depot: Depot, version: VersionInfo, dest: Path, *, only: Sequence[str] = (), force: bool = False
+    depot: Depot,
+    version: VersionInfo,
+    dest: Path,
+    *,
+    only: Sequence[str] = (),
+    force: bool = False,
+    layout: Layout = Layout.FILES,
 ) -> CheckoutPlan:
     """Look at what is there; raise Refused when other content would be overwritten and not `force`"""
     manifest = load_manifest(depot, version.id)
     chosen = [file for file in manifest.files if not only or any(fnmatchcase(file.path, glob) for glob in only)]
     if not chosen:
         raise NotFound(f"No file of {version.ref} matches {', '.join(only)}", code="path")
+    arrangement = arrange(layout, manifest, chosen, version.aliases)
+    return _compared(version, manifest, dest, arrangement, force=force)
+
+
+def _compared(
+    version: VersionInfo, manifest: Manifest, dest: Path, arrangement: Arrangement, *, force: bool
+) -> CheckoutPlan:
     keep: list[FileEntry] = []
-    write: list[FileEntry] = []
+    write: dict[SafePath, FileEntry] = {}
+    link: list[FileEntry] = []
     with looking_at(dest):
         if dest.exists() and not dest.is_dir():
             raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
-        for file in chosen:
-            (keep if _is_there(file, dest / file.path, force=force) else write).append(file)
-    return CheckoutPlan(version, manifest, dest, tuple(write), tuple(keep))
+        for file in (file for file in manifest.files if file.path in arrangement.places):
+            place = arrangement.places[file.path]
+            if file.path in arrangement.links:
+                at = dest / arrangement.links[file.path]
+                if not _leads(at, dest / place):
+                    if _is_there(file, at, force=force, linked=True):
+                        keep.append(file)
+                        continue
+                    link.append(file)
+            if place in write:
+                continue
+            if _is_there(file, dest / place, force=force):
+                keep.append(file)
+            else:
+                write[place] = file
+    return CheckoutPlan(version, manifest, dest, arrangement, tuple(write.values()), tuple(keep), tuple(link), force)
 
 
-def _is_there(file: FileEntry, path: Path, *, force: bool) -> bool:
+def _leads(link: Path, target: Path) -> bool:
+    """Whether it is the link that would be made, whatever lies at its end"""
+    return link.is_symlink() and os.path.normpath(link.parent / link.readlink()) == os.path.normpath(target)
+
+
+def _is_there(file: FileEntry, path: Path, *, force: bool, linked: bool = False) -> bool:
+    """Whether a file stands at its place, bit for bit; linked: a link of another to its bytes will do"""
     if not os.path.lexists(path):
         return False
-    if path.is_file() and not path.is_symlink() and path.stat().st_size == file.size and _sha256(path) == file.sha256:
+    plain = path.is_file() and (linked or not path.is_symlink())
+    if plain and path.stat().st_size == file.size and _sha256(path) == file.sha256:
         return True
     if force and not path.is_dir():
         return False
@@ -134,11 +182,15 @@ def run(depot: Depot, plan: CheckoutPlan) -> CheckoutReport:
     """
     try:
         plan.dest.mkdir(parents=True, exist_ok=True)
+        if plan.arrangement.links and not links_work(plan.dest):
+            flat = plan.arrangement.unlinked()
+            plan = _compared(plan.version, plan.manifest, plan.dest, flat, force=plan.force)
         parts = [_Part(depot, plan, file) for file in plan.write]
         resumed = sum(part.done for part in parts)
         check_space(plan.nbytes - resumed, plan.dest)
         with reading(depot, plan.version.id):
             _write(depot, plan, parts)
+        _stand_beside(depot, plan)
     except OSError as e:
         raise _translated(e, plan) from e
     note_load(depot, plan.version.id)
@@ -170,8 +222,29 @@ def _write(depot: Depot, plan: CheckoutPlan, parts: Sequence["_Part"]) -> None:
     finally:
         for part in parts:
             part.close()
-    touched = {folder for part in parts for folder in part.target.parents}
-    for folder in sorted(folder for folder in touched if folder.is_relative_to(plan.dest.parent)):
+    _sync_folders({part.target for part in parts}, plan.dest)
+
+
+def _stand_beside(depot: Depot, plan: CheckoutPlan) -> None:
+    """Links to what is written by now, then the texts that name it: who finds one finds all that it speaks of"""
+    links = {plan.dest / plan.arrangement.links[file.path]: file.path for file in plan.link}
+    texts = {plan.dest / path: text for path, text in plan.arrangement.texts.items()}
+    for path in (*links, *texts):
+        _refuse_links(path.parent, plan.dest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    depot.step("checkout.link.before")
+    for link, path in links.items():
+        place_link(link, plan.dest / plan.arrangement.places[path])
+    _sync_folders(links, plan.dest)
+    depot.step("checkout.link.after")
+    for path, text in texts.items():
+        place_text(path, text)
+    _sync_folders(texts, plan.dest)
+
+
+def _sync_folders(written: Iterable[Path], dest: Path) -> None:
+    touched = {folder for path in written for folder in path.parents}
+    for folder in sorted(folder for folder in touched if folder.is_relative_to(dest.parent)):
         _sync_folder(folder)
 
 
@@ -278,7 +351,7 @@ class _Part:
 
     def __init__(self, depot: Depot, plan: CheckoutPlan, file: FileEntry) -> None:
         self.file = file
-        self.target = plan.dest / file.path
+        self.target = plan.dest / plan.arrangement.places[file.path]
         self._depot = depot
         self._temp = self.target.with_name(part_name(file))
         _refuse_links(self.target.parent, plan.dest)

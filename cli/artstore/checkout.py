@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.core.arrangement import Layout
 from artifactstore.core.errors import Invalid, Refused
 from artifactstore.core.units import format_size
 from artstore.arguments import parse_path
@@ -17,6 +18,7 @@ from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
     from artifactstore.catalog.base import VersionInfo
+    from artifactstore.ops.checkout import CheckoutPlan
     from artifactstore.store import Store
 
 
@@ -48,6 +50,14 @@ def checkout(
             "safetensors: what several ranks wrote, as one file.",
         ),
     ] = Format.FILES,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            "--layout",
+            metavar="files|hf-cache",
+            help="files: by their paths. hf-cache: as a cache of Hugging Face's libraries, for HF_HUB_CACHE=DEST.",
+        ),
+    ] = Layout.FILES,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be written.")] = False,
 ) -> None:
     """Write a version's files to a folder, bit for bit
@@ -58,22 +68,30 @@ def checkout(
     parse_path(dest)
     with run.open_for_reading() as store:
         if form is not Format.FILES:
+            if layout is not Layout.FILES:
+                raise Invalid(f"--layout is for files; --format {form} writes one file", code="format")
             _export(run, store, ref, dest, form, only=bool(only), force=force, dry_run=dry_run)
-        elif dry_run:
-            _tell_plan(run, store, ref, dest, only or [], force=force)
+            return
+        version = store.resolve(ref)
+        plan = store.plan_checkout(str(version.id), dest, only=only or (), force=force, layout=layout)
+        if dry_run:
+            _tell_plan(run, plan, dest)
         else:
-            _write(run, store, ref, dest, only or [], force=force)
+            _write(run, store, plan, dest)
 
 
-def _write(run: Invocation, store: "Store", ref: str, dest: str, only: list[str], *, force: bool) -> None:
+def _write(run: Invocation, store: "Store", plan: "CheckoutPlan", dest: str) -> None:
+    from artifactstore.ops import checkout  # noqa: PLC0415  # heavy
+
     begin = time.monotonic()
-    version = store.resolve(ref)
-    report = store.checkout(str(version.id), dest, only=only, force=force)
+    version = plan.version
+    report = checkout.run(store.depot, plan)
     run.monitor.stop()
     document = {
         "id": str(version.id),
         "ref": version.ref,
         "dest": dest,
+        "home": str(plan.home),
         "files": report.files,
         "written_bytes": report.written_bytes,
         "resumed_bytes": report.resumed_bytes,
@@ -87,13 +105,13 @@ def _write(run: Invocation, store: "Store", ref: str, dest: str, only: list[str]
         if report.kept:
             parts.append(f"{report.kept} there already")
         screen.line("  ".join([*parts, took(time.monotonic() - begin)]))
+        if plan.arrangement.texts:
+            screen.line(f"  HF_HUB_CACHE={dest} gives it as {version.artifact}")
 
     run.output.tell(document, show, ids=[str(version.id)])
 
 
-def _tell_plan(run: Invocation, store: "Store", ref: str, dest: str, only: list[str], *, force: bool) -> None:
-    plan = store.plan_checkout(ref, dest, only=only, force=force)
-
+def _tell_plan(run: Invocation, plan: "CheckoutPlan", dest: str) -> None:
     def show(screen: Screen) -> None:
         screen.line(f"{plan.version.ref} → {dest}  {plural(len(plan.write), 'file')}  {format_size(plan.nbytes)}")
         rows = [("write", str(file.path), format_size(file.size)) for file in plan.write]

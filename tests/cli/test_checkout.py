@@ -92,3 +92,21 @@ def test_one_file_is_of_what_ranks_wrote(model):
     assert "No ranks wrote model:1" in refused(3, "checkout", "model", "a.safetensors", "--format", "safetensors")
     assert "model/model.safetensors" in refused(2, "checkout", "model", "model", "--format", "safetensors")
     assert not Path("a.safetensors").exists()
+
+
+def test_a_cache_for_the_libraries_of_the_hub(model):
+    plan = document("checkout", "model", "out", "--layout", "hf-cache", "-n")
+    assert not Path("out").exists()
+    said = done("checkout", "model", "out", "--layout", "hf-cache")
+    assert said.splitlines()[1] == "  HF_HUB_CACHE=out gives it as model"
+    home = Path(plan["home"])
+    assert home == Path(f"out/models--model/snapshots/{plan['id'][:40]}")
+    assert (home / "sub" / "config.json").read_text() == "{}"
+    assert (Path("out") / "models--model" / "refs" / "main").read_text() == plan["id"][:40]
+    assert document("checkout", "model", "out", "--layout", "hf-cache")["kept"] == 2
+
+
+def test_a_layout_is_of_files(model):
+    assert "--layout is for files" in refused(
+        2, "checkout", "model", "a.pth", "--format", "pth", "--layout", "hf-cache"
+    )
