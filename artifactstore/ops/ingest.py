@@ -21,6 +21,7 @@ from artifactstore.core.provenance.gather import gather
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer.cutter import cut_sources, entries
+from artifactstore.ops.transfer.held import HeldFile
 from artifactstore.ops.transfer.source import LocalFile, LocalReading, Source, looking_at
 from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, in_session
@@ -94,8 +95,8 @@ def look(paths: Sequence[Path], skip: Path | None = None) -> tuple[LocalFile, ..
     if not found:
         raise Invalid(f"No files under {', '.join(map(str, paths)) or 'no path'}", code="empty")
     refuse_collisions(found)
-    examined = tuple(_examined(name, found[name]) for name in sorted(found))
-    _check_indexes(examined)
+    examined = tuple(examine_file(name, found[name]) for name in sorted(found))
+    check_indexes(examined)
     return examined
 
 
@@ -143,7 +144,8 @@ def _inside(local: Path, root: Path) -> Path:
     return target
 
 
-def _examined(name: SafePath, local: Path) -> LocalFile:
+def examine_file(name: SafePath, local: Path) -> LocalFile:
+    """A file of this machine as a source; raise Invalid for what cannot be stored, NotFound for what is not there"""
     reading = LocalReading(local)
     try:
         info = examine(reading, str(local))
@@ -152,17 +154,19 @@ def _examined(name: SafePath, local: Path) -> LocalFile:
         reading.abandon()
 
 
-def _check_indexes(files: Sequence[LocalFile]) -> None:
+def check_indexes(files: Sequence[LocalFile | HeldFile]) -> None:
+    """Raise Invalid when a sharded model is not what its index says"""
     infos = {str(file.path): file.info for file in files}
     for file in files:
         if not index.is_index(file.path) or file.size > _LARGEST_INDEX:
             continue
-        shards = index.parse(_head(file, file.size), file.path)
+        shards = index.parse(read_head(file, file.size), file.path)
         if shards is not None:
             index.check(shards, infos)
 
 
-def _head(file: LocalFile, length: int) -> bytes:
+def read_head(file: LocalFile | HeldFile, length: int) -> bytes:
+    """The first so many bytes of a source"""
     reading = file.open()
     try:
         return reading.read(0, length)
@@ -170,12 +174,12 @@ def _head(file: LocalFile, length: int) -> bytes:
         reading.abandon()
 
 
-def provenance(files: Sequence[LocalFile], monitor: Monitor) -> Provenance:
+def provenance(files: Sequence[LocalFile | HeldFile], monitor: Monitor) -> Provenance:
     """Parents and licence as the files say them: cards, recipes, adapter configs, headers of weights
 
     What cannot be understood is told to the monitor and passed over.
     """
-    return gather(files, _head, lambda text: monitor(Warn(text)))
+    return gather(files, read_head, lambda text: monitor(Warn(text)))
 
 
 def phases(folder: Path) -> list[tuple[str | None, list[Path]]]:
