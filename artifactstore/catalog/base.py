@@ -237,13 +237,15 @@ class Seen:
 class RemoteInfo:
     """Another store under a name. catalog: the URL of its catalog where this store may write there, else None
 
-    origin: what is not held here is read from it. seen: how far its journal went when it was last used.
+    mirror: it is kept in step with this store, which is the one that writes there. origin: what is not held here is
+    read from it. seen: how far its journal went when it was last used.
     """
 
     name: str
     url: str
     store_id: str
     catalog: str | None = None
+    mirror: bool = False
     origin: bool = False
     seen: Seen | None = None
 

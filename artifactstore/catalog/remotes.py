@@ -36,6 +36,7 @@ class Remotes:
                 "url": info.url,
                 "catalog": info.catalog,
                 "store": info.store_id,
+                "mirror": info.mirror,
                 "origin": info.origin,
             }
             write_remote(connection, action)
@@ -128,7 +129,7 @@ def write_remote(connection: Connection, action: Action) -> None:
     if action["origin"]:
         connection.execute(sa.update(remote).values(origin=False))
     row = {"name": name, "url": str(action["url"]), "catalog": action["catalog"], "store_id": str(action["store"])}
-    connection.execute(sa.insert(remote), row | {"origin": bool(action["origin"])})
+    connection.execute(sa.insert(remote), row | {key: bool(action[key]) for key in ("mirror", "origin")})
 
 
 def write_seen(connection: Connection, action: Action, at: int) -> None:
@@ -168,4 +169,4 @@ def _info(row: sa.Row[Any]) -> RemoteInfo:
     seen = None
     if row.seen_catalog is not None:
         seen = Seen(row.seen_catalog, row.seen_serial, row.seen_txid, row.seen_at)
-    return RemoteInfo(row.name, row.url, row.store_id, row.catalog, bool(row.origin), seen)
+    return RemoteInfo(row.name, row.url, row.store_id, row.catalog, bool(row.mirror), bool(row.origin), seen)

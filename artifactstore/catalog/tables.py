@@ -239,6 +239,7 @@ remote = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("catalog", sa.Text),
     sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("mirror", sa.Boolean, nullable=False),
     sa.Column("origin", sa.Boolean, nullable=False),
     sa.Column("seen_catalog", sa.Text),
     sa.Column("seen_serial", sa.BigInteger),

@@ -144,6 +144,16 @@ class Versions:
 
         return self._database.read(work)
 
+    def active(self, ids: Sequence[Digest] | None = None) -> frozenset[Digest]:
+        """Which of the ids, or of all there are, are those of active versions"""
+        query = sa.select(version.c.digest).where(version.c.state == "active")
+
+        def work(connection: Connection) -> frozenset[Digest]:
+            rows = connection.execute(query) if ids is None else select_in(connection, query, version.c.digest, ids)
+            return frozenset(Digest(row.digest) for row in rows)
+
+        return self._database.read(work)
+
     def holding(self, sha256: Sha256) -> VersionInfos:
         """Versions with a file of this content"""
         has = version.c.id.in_(sa.select(file.c.version_id).where(file.c.sha256 == sha256))

@@ -16,6 +16,7 @@ CREATE TABLE remote (
   url TEXT NOT NULL,
   catalog TEXT,
   store_id TEXT NOT NULL,
+  mirror BOOLEAN NOT NULL,
   origin BOOLEAN NOT NULL,
   seen_catalog TEXT,
   seen_serial BIGINT,

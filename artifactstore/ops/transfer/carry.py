@@ -1,0 +1,198 @@
+"""Carry: versions from one store into another: parents first, only blobs that are missing, each checked on arrival
+
+It is a save of the target (PROTOCOL, other stores): blobs, then the manifest, then the rows; numbers are the target's
+own. What arrived is committed every few hundred megabytes, as a repair commits, so that one that was killed goes on:
+a blob that no version needs yet counts as there until a collection takes it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from artifactstore.catalog.base import Committed, Grant, Place, VersionInfo, Written
+from artifactstore.catalog.objects import PRESENT
+from artifactstore.core.digest import Digest
+from artifactstore.core.errors import Corrupt, NoSpace
+from artifactstore.core.events import Progress
+from artifactstore.core.manifest import MAX_BLOB, BlobInfo, Manifest
+from artifactstore.core.units import format_size
+from artifactstore.depot import Depot
+from artifactstore.lease import reading
+from artifactstore.ops.transfer.buffers import BufferPool
+from artifactstore.ops.transfer.claims import check_claims
+from artifactstore.ops.transfer.fetch import load_manifest, read_blob
+from artifactstore.ops.transfer.threads import start_pool
+from artifactstore.session import Session, Tags, in_session
+
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CarryPlan:
+    """Which versions a store lacks, parents first, and what of their bytes"""
+
+    versions: tuple[VersionInfo, ...]
+    blobs: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarryReport:
+    """What arrived: versions as the target numbers them; blobs and bytes that had to be moved"""
+
+    versions: tuple[VersionInfo, ...]
+    blobs: int
+    nbytes: int
+
+
+def plan(source: Depot, target: Depot, versions: Sequence[VersionInfo]) -> CarryPlan:
+    """Look at what `run` would move, changing nothing; versions: parents before children"""
+    known = target.catalog.versions.active([one.id for one in versions])
+    lacking = tuple(one for one in versions if one.id not in known)
+    count = nbytes = 0
+    for part in _parts(source.catalog.blobs.all(versions=[one.id for one in lacking]) if lacking else ()):
+        there = target.catalog.blobs.places([place.digest for place in part])
+        missing = [place for place in part if not _is_there(there.get(place.digest))]
+        count += len(missing)
+        nbytes += sum(place.size for place in missing)
+    return CarryPlan(lacking, count, nbytes)
+
+
+def run(source: Depot, target: Depot, plan: CarryPlan) -> CarryReport:
+    """Bring the versions over, each whole or not at all, and each with its metrics; aliases are the caller's
+
+    Raise NoSpace before any work, Corrupt naming what is damaged in the source; what was committed before it stays.
+    """
+    _check_space(target, plan)
+    with _Carrier(source, target, plan.nbytes) as carrier:
+        versions = tuple(carrier.bring(version).version for version in plan.versions)
+        return CarryReport(versions, carrier.blobs, carrier.nbytes)
+
+
+def _is_there(place: Place | None) -> bool:
+    return place is not None and place.state in PRESENT
+
+
+def _parts(places: Iterable[Place], size: int = 1000) -> Iterator[list[Place]]:
+    part: list[Place] = []
+    for place in places:
+        part.append(place)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _check_space(target: Depot, plan: CarryPlan) -> None:
+    free = target.blobs.free()
+    if free is not None and plan.nbytes > max(free - target.settings.reserve, 0):
+        raise NoSpace(
+            f"{format_size(plan.nbytes)} to bring to {target.blobs.url}, where {format_size(free)} are free, "
+            f"{format_size(target.settings.reserve)} of them kept back; make room there",
+            need=plan.nbytes,
+            free=free,
+        )
+
+
+class _Carrier:
+    """Threads and memory for one run"""
+
+    def __init__(self, source: Depot, target: Depot, total: int) -> None:
+        self._source, self._target, self._total = source, target, total
+        self.blobs = self.nbytes = 0
+        workers = max(1, min(_THREADS, target.settings.memory // MAX_BLOB))
+        self._buffers = BufferPool(target.settings.memory)
+        self._threads: ThreadPoolExecutor = start_pool(workers, "artstore-carry")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._buffers.close()
+
+    def bring(self, version: VersionInfo) -> Committed:
+        """One version, held in the source until it is here"""
+        with reading(self._source, version.id):
+            manifest = self._manifest(version)
+            places = self._source.catalog.blobs.places([blob.digest for blob in manifest.blobs])
+            check_claims(partial(self._read_either, places), manifest)
+            for batch in self._landings(manifest):
+                in_session(self._target, "land", partial(self._land, batch=batch, places=places))
+            return in_session(self._target, "carry", lambda session: self._commit(session, version, manifest, places))
+
+    def _manifest(self, version: VersionInfo) -> Manifest:
+        manifest = load_manifest(self._source, version.id)
+        if manifest.artifact != version.artifact:
+            raise Corrupt(
+                f"{self._source.blobs.url} says {version.id.hex()[:12]} is of {version.artifact}, its manifest says "
+                f"{manifest.artifact}; nothing of it was taken",
+                code="artifact",
+            )
+        return manifest
+
+    def _landings(self, manifest: Manifest) -> Iterator[list[BlobInfo]]:
+        """What is missing in runs of about the size that may be lost, without the last, which the commit brings"""
+        there = self._target.catalog.blobs.places([blob.digest for blob in manifest.blobs])
+        batch: list[BlobInfo] = []
+        nbytes = 0
+        for blob in manifest.blobs:
+            if _is_there(there.get(blob.digest)):
+                continue
+            if nbytes >= self._target.settings.landing:
+                yield batch
+                batch, nbytes = [], 0
+            batch.append(blob)
+            nbytes += blob.size
+
+    def _land(self, session: Session, *, batch: Sequence[BlobInfo], places: dict[Digest, Place]) -> None:
+        self._target.step("carry.land.before")
+        session.heal(self._copied(session, batch, places))
+        self._target.step("carry.land.after")
+
+    def _commit(
+        self, session: Session, version: VersionInfo, manifest: Manifest, places: dict[Digest, Place]
+    ) -> Committed:
+        session.build_on(manifest.parents)
+        written = self._copied(session, manifest.blobs, places)
+        return session.commit(manifest, written, Tags(metrics=version.metrics), self._target.clock())
+
+    def _copied(self, session: Session, blobs: Sequence[BlobInfo], places: dict[Digest, Place]) -> list[Written]:
+        sizes = {blob.digest: blob for blob in blobs}
+        grants = session.want(sizes)
+        lacking = [grant for grant in grants if grant.upload]
+        there = [session.found(grant, sizes[grant.digest].size) for grant in grants if not grant.upload]
+        copy = partial(self._copy, session, sizes, places)
+        return [*there, *self._threads.map(copy, lacking)]
+
+    def _copy(
+        self, session: Session, infos: dict[Digest, BlobInfo], places: dict[Digest, Place], grant: Grant
+    ) -> Written:
+        info = infos[grant.digest]
+        buffer = self._buffers.take()
+        try:
+            data = buffer.view[: info.size]
+            self._read(info, places.get(info.digest), data)
+            written = session.write(grant, data)
+        finally:
+            buffer.drop()
+        self.blobs += 1
+        self.nbytes += info.size
+        self._target.monitor(Progress("copy", self.nbytes, max(self._total, self.nbytes)))
+        return written
+
+    def _read_either(self, places: dict[Digest, Place], info: BlobInfo, data: memoryview) -> None:
+        try:
+            self._read(info, places.get(info.digest), data)
+        except Corrupt:
+            # of what is here already a source that says what is new need have no bytes
+            read_blob(self._target, info, None, data)
+
+    def _read(self, info: BlobInfo, place: Place | None, data: memoryview) -> None:
+        try:
+            read_blob(self._source, info, place, data)
+        except Corrupt as e:
+            raise Corrupt(f"{self._source.blobs.url}: {e.message}", code=str(e.facts.get("kind", "")), **e.facts) from e
