@@ -81,13 +81,14 @@ class Lease:
 
 
 @contextmanager
-def reading(depot: Depot, version: Digest) -> Iterator[None]:
-    """Hold a version while it is read, so that no collection sweeps it; a reader with no right to write just reads"""
+def reading(depot: Depot, *versions: Digest) -> Iterator[None]:
+    """Hold versions while they are read, so that no collection sweeps them; who has no right to write just reads"""
     if depot.read_only:
         yield
         return
     with Lease(depot, "read") as lease:
-        depot.catalog.leases.hold(lease.id, version)
+        for version in versions:
+            depot.catalog.leases.hold(lease.id, version)
         try:
             yield
         finally:

@@ -118,6 +118,8 @@ def run(plan: RebuildPlan, *, settings: Settings | None = None, monitor: Monitor
     """
     work = _Work(plan, settings or Settings(), monitor)
     work.rescue()
+    # what came out of an archive lacks the folders that were empty
+    work.blobs.prepare()
     lost, replaced = work.make()
     with closing(work.open()) as catalog:
         work.publish(catalog)

@@ -38,9 +38,14 @@ class FilePiece:
 
 def load_manifest(depot: Depot, version: Digest) -> Manifest:
     """The manifest of a version, checked against its id; raise Corrupt when it is damaged or gone"""
+    return read_known(manifest_bytes(depot, version), version)
+
+
+def manifest_bytes(depot: Depot, version: Digest) -> bytes:
+    """The bytes of a manifest, not yet checked; raise Corrupt when they are gone"""
     place = depot.catalog.versions.manifest_place(version)
     try:
-        return read_known(depot.reader.read(place.key), version)
+        return depot.reader.read(place.key)
     except NotFound as e:
         raise Corrupt(
             f"The manifest of {version.hex()[:12]} is gone; run artstore verify, then artstore repair --from a copy",
