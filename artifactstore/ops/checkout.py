@@ -159,7 +159,7 @@ def _is_there(file: FileEntry, path: Path, *, force: bool, linked: bool = False)
     if not os.path.lexists(path):
         return False
     plain = path.is_file() and (linked or not path.is_symlink())
-    if plain and path.stat().st_size == file.size and _sha256(path) == file.sha256:
+    if plain and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
         return True
     if force and not path.is_dir():
         return False
@@ -170,7 +170,8 @@ def _is_there(file: FileEntry, path: Path, *, force: bool, linked: bool = False)
     )
 
 
-def _sha256(path: Path) -> Sha256:
+def sha256_of(path: Path) -> Sha256:
+    """Of a file of this machine"""
     with path.open("rb") as file:
         return Sha256(hashlib.file_digest(file, "sha256").digest())
 
@@ -233,8 +234,8 @@ def _stand_beside(depot: Depot, plan: CheckoutPlan) -> None:
         _refuse_links(path.parent, plan.dest)
         path.parent.mkdir(parents=True, exist_ok=True)
     depot.step("checkout.link.before")
-    for link, path in links.items():
-        place_link(link, plan.dest / plan.arrangement.places[path])
+    for link, name in links.items():
+        place_link(link, plan.dest / plan.arrangement.places[name])
     _sync_folders(links, plan.dest)
     depot.step("checkout.link.after")
     for path, text in texts.items():

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from artifactstore.catalog.base import Committed
-from artifactstore.core.errors import Invalid, NoSpace, NotFound
+from artifactstore.core.digest import Sha256
+from artifactstore.core.errors import Corrupt, Invalid, NoSpace, NotFound
 from artifactstore.core.events import Monitor, Warn
 from artifactstore.core.formats import index
 from artifactstore.core.formats.detect import examine
@@ -46,13 +47,14 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class IngestPlan:
-    """Which sources become which version"""
+    """Which sources become which version. expected: what is known of the bytes of some of them beforehand"""
 
     artifact: ArtifactName
     sources: tuple[Source, ...]
     labels: Labels
     parents: tuple[Link, ...] = ()
     tags: Tags = field(default_factory=Tags)
+    expected: Mapping[SafePath, Sha256] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def nbytes(self) -> int:
@@ -94,6 +96,11 @@ def look(paths: Sequence[Path], skip: Path | None = None) -> tuple[LocalFile, ..
             found[name] = local
     if not found:
         raise Invalid(f"No files under {', '.join(map(str, paths)) or 'no path'}", code="empty")
+    return look_at(found)
+
+
+def look_at(found: Mapping[SafePath, Path]) -> tuple[LocalFile, ...]:
+    """Files by their paths in the version as sources in path order; raise Invalid for what cannot be stored"""
     refuse_collisions(found)
     examined = tuple(examine_file(name, found[name]) for name in sorted(found))
     check_indexes(examined)
@@ -148,7 +155,8 @@ def examine_file(name: SafePath, local: Path) -> LocalFile:
     """A file of this machine as a source; raise Invalid for what cannot be stored, NotFound for what is not there"""
     reading = LocalReading(local)
     try:
-        info = examine(reading, str(local))
+        # a link may lead to a file whose own name tells no format, as in a cache of blobs
+        info = examine(reading, str(local if local.suffix == PurePosixPath(name).suffix else name))
         return LocalFile(name, local, reading.stamp, info)
     finally:
         reading.abandon()
@@ -205,7 +213,8 @@ def newest_change(files: Sequence[LocalFile]) -> int:
 def run(depot: Depot, plan: IngestPlan) -> IngestReport:
     """Take the sources in as one version; the same sources and labels twice give the version that is there
 
-    Raise NoSpace before any work when the bytes cannot fit, Invalid when a source changed while it was read.
+    Raise NoSpace before any work when the bytes cannot fit, Invalid when a source changed while it was read, Corrupt
+    when its bytes are not those that were expected.
     """
     _check_space(depot, plan)
     return in_session(depot, "save", lambda session: _take_in(depot, session, plan))
@@ -217,10 +226,25 @@ def _take_in(depot: Depot, session: Session, plan: IngestPlan) -> IngestReport:
     with Upload(session, memory=memory, monitor=depot.monitor, phase="add", total=plan.nbytes) as upload:
         drafts = cut_sources(upload, plan.sources)
         written = upload.finish()
-    manifest = manifest_of(plan.artifact, plan.labels, plan.parents, *entries(drafts))
+    files, infos = entries(drafts)
+    for file in files:
+        if plan.expected.get(file.path, file.sha256) != file.sha256:
+            raise _unexpected(plan, file)
+    manifest = manifest_of(plan.artifact, plan.labels, plan.parents, files, infos)
     blobs = [written[blob.digest] for blob in manifest.blobs]
     committed = session.commit(manifest, blobs, plan.tags, depot.clock())
     return IngestReport(committed, upload.tally.read, upload.tally.written)
+
+
+def _unexpected(plan: IngestPlan, file: FileEntry) -> Corrupt:
+    source = next(source for source in plan.sources if source.path == file.path)
+    where = source.local if isinstance(source, LocalFile) else file.path
+    return Corrupt(
+        f"{where} is damaged: its bytes have the sha256 {file.sha256}, expected {plan.expected[file.path]}; remove it "
+        f"and download it again. Nothing of {plan.artifact} was taken in",
+        code="file",
+        path=str(where),
+    )
 
 
 def manifest_of(

@@ -1,0 +1,1 @@
+"""Models as other tools keep them, read from listings: which versions they would be"""
