@@ -36,6 +36,7 @@ class Request:
     path: str
     range: str | None
     authorization: str | None
+    headers: dict[str, str]
     file: str | None = None
     status: int = 0
     sent: int = 0
@@ -219,8 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server.hub
         self.url = urlsplit(self.path)
         self.query = parse_qs(self.url.query, keep_blank_values=True)
+        seen = self.headers
         self.record = Request(
-            self.server.part, self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization")
+            self.server.part, self.command, self.path, seen.get("Range"), seen.get("Authorization"), dict(seen)
         )
         if self.path == "/_hub/requests":
             self.answer(200, json.dumps([asdict(one) for one in hub.requests]).encode())

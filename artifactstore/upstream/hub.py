@@ -96,9 +96,9 @@ class HubUpstream:
         if commit and _COMMIT.fullmatch(self._commit or "") and commit != self._commit:
             raise moved(file, f"the hub answers from commit {commit:.12}")
         tag = (headers.get("X-Linked-ETag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
-        listed = str(file.sha256) if _SHA256.fullmatch(tag) and file.sha256 else file.git_oid
-        comparable = _SHA256.fullmatch(tag) if file.sha256 else _COMMIT.fullmatch(tag)
-        if comparable and tag != listed:
+        # another kind of tag says nothing: a server between us and the hub may put its own
+        shape, listed = (_COMMIT, file.git_oid) if file.sha256 is None else (_SHA256, str(file.sha256))
+        if shape.fullmatch(tag) and tag != listed:
             raise moved(file, "the hub names another digest")
         size = headers.get("X-Linked-Size")
         if size is not None and size != str(file.size):
@@ -108,7 +108,11 @@ class HubUpstream:
         info = _parsed(page, self._base)
         if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
             raise Unavailable(f"{self._base} names no commit of {self.source}", code="answer")
-        files = tuple(_file(one) for one in info.siblings or ())
+        try:
+            files = tuple(_file(one) for one in info.siblings or ())
+        except Invalid as e:
+            message = f"{self.source} lists a file that cannot be taken: {e.message}"
+            raise Invalid(message, code="listing", **e.facts) from e
         if self.ref.file is not None:
             files = tuple(file for file in files if file.path == self.ref.file)
             if not files:
