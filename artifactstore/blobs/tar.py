@@ -78,7 +78,7 @@ class TarBlobs:
         except Invalid as e:
             if e.code == "invalid.format":
                 raise
-            raise self._at(broken(f"{LABEL_KEY} is damaged: {e.message}", self._members[LABEL_KEY][0])) from e
+            raise self.located(broken(f"{LABEL_KEY} is damaged: {e.message}", self._members[LABEL_KEY][0])) from e
 
     def close(self) -> None:
         """Let its files go"""
@@ -113,9 +113,26 @@ class TarBlobs:
         """The same with the bytes of each"""
         return ((key, self._members[key][1]) for key in self.keys(prefix))
 
+    def has(self, key: str) -> bool:
+        """Whether it is in"""
+        return key in self._members
+
     def offset(self, key: str) -> int:
         """Where in the stream the bytes of `key` begin; raise NotFound"""
         return self._find(key)[0]
+
+    def located(self, error: Corrupt) -> Corrupt:
+        """The error of `broken` with the file it stands in"""
+        offset = error.facts["offset"]
+        where = self._parts.locate(offset)
+        part = f" ({where.path.name}, byte {where.offset})" if len(self._parts.paths) > 1 else ""
+        text = error.message.removeprefix(f"At byte {offset} ")
+        return Corrupt(
+            f"{self._path} is no bundle of a store: at byte {offset}{part} {text}",
+            code="archive",
+            offset=offset,
+            path=str(where.path),
+        )
 
     def free(self) -> int:
         """Nothing more goes in"""
@@ -179,9 +196,9 @@ class TarBlobs:
                 member = read_header(raw, at)
                 _check(member, len(seen))
             except Corrupt as e:
-                raise self._at(e) from e
+                raise self.located(e) from e
             if member.name in seen:
-                raise self._at(broken(f"{member.name} stands a second time", at))
+                raise self.located(broken(f"{member.name} stands a second time", at))
             if member.end > self._parts.size:
                 raise self._cut(self._parts.size, member)
             self._check_padding(member)
@@ -193,16 +210,16 @@ class TarBlobs:
     def _check_padding(self, member: Member) -> None:
         end = member.data + member.size
         if any(self._parts.read(end, padded(member.size) - member.size)):
-            raise self._at(broken(f"the bytes between {member.name} and what follows are not zero", end))
+            raise self.located(broken(f"the bytes between {member.name} and what follows are not zero", end))
 
     def _check_end(self, at: int, members: int) -> None:
         if members < len(_FIRST):
-            raise self._at(broken(f"it ends without {_FIRST[members]}", at))
+            raise self.located(broken(f"it ends without {_FIRST[members]}", at))
         rest = self._parts.size - at
         if rest < len(END):
             raise self._cut(self._parts.size)
         if rest > len(END) or any(self._parts.read(at, len(END))):
-            raise self._at(broken("something follows its end", at + BLOCK))
+            raise self.located(broken("something follows its end", at + BLOCK))
 
     def _cut(self, at: int, member: Member | None = None) -> Corrupt:
         last = self._parts.paths[-1]
@@ -213,19 +230,6 @@ class TarBlobs:
             code="truncated",
             kind="truncated",
             offset=at,
-        )
-
-    def _at(self, error: Corrupt) -> Corrupt:
-        """The error of a header with the file it stands in"""
-        offset = error.facts["offset"]
-        where = self._parts.locate(offset)
-        part = f" ({where.path.name}, byte {where.offset})" if len(self._parts.paths) > 1 else ""
-        text = error.message.removeprefix(f"At byte {offset} ")
-        return Corrupt(
-            f"{self._path} is no bundle of a store: at byte {offset}{part} {text}",
-            code="archive",
-            offset=offset,
-            path=str(where.path),
         )
 
 

@@ -191,22 +191,6 @@ def part_name(name: str, number: int) -> str:
     return f"{name}.{number:03d}"
 
 
-def parents_first(order: Sequence[Digest], parents: Mapping[Digest, Sequence[Digest]]) -> list[Digest]:
-    """`order` with each version after those of its parents that are among them; a ring is opened where it is met"""
-    done: dict[Digest, None] = {}
-    known = set(order)
-    for one in order:
-        waiting, opened = [one], {one}
-        while waiting:
-            needed = [p for p in parents.get(waiting[-1], ()) if p in known and p not in done and p not in opened]
-            if needed:
-                waiting.append(needed[0])
-                opened.add(needed[0])
-            else:
-                done.setdefault(waiting.pop())
-    return list(done)
-
-
 def _read(raw: bytes, kind: str, keys: set[str]) -> dict[str, Any]:
     try:
         found = json.loads(raw)

@@ -59,10 +59,7 @@ class BundlePlan:
             "versions": [_to_json(one) for one in self.load.cargo],
             "held": [name_json(one) for one in self.load.held],
             "base": [name_json(one) for one in self.load.label.base],
-            "lacks": [
-                {"child": name_json(one.child), "parent": name_json(one.parent), "relation": one.relation}
-                for one in self.load.lacks
-            ],
+            "along": [name_json(one) for one in self.load.along],
         }
 
 

@@ -17,6 +17,7 @@ import artifactstore
 from artstore import (
     add,
     alias,
+    bundle,
     cache,
     catalog,
     checkout,
@@ -87,6 +88,7 @@ _INOUT, _LOOK, _LABEL, _ROOM, _STORE = "In and out", "Look", "Label", "Make room
 _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_INOUT, "add", add.add),
     (_INOUT, "checkout", checkout.checkout),
+    (_INOUT, "bundle", bundle.app),
     (_INOUT, "export", export.export),
     (_INOUT, "import", export.import_app),
     (_LOOK, "ls", versions.ls),

@@ -1,6 +1,6 @@
 """Packing: which versions, and which of their blobs, a bundle takes along, and where each byte of it stands"""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
@@ -8,12 +8,13 @@ from typing import NamedTuple
 from artifactstore.blobs.layout import SETTINGS_KEY, blob_key, journal_key, manifest_key
 from artifactstore.blobs.tar import LABEL_KEY
 from artifactstore.catalog.base import LinkInfo, VersionInfo
-from artifactstore.core.bundle import Binding, Carried, Label, Named, Seal, incarnation, parents_first, txid
+from artifactstore.core.bundle import Binding, Carried, Label, Named, Seal, incarnation, txid
 from artifactstore.core.decode import read_known
 from artifactstore.core.digest import Digest
 from artifactstore.core.manifest import BlobInfo
+from artifactstore.core.ordering import parents_first
 from artifactstore.core.tar import Member
-from artifactstore.core.verdict import NEEDED
+from artifactstore.core.verdict import needed_by
 from artifactstore.depot import Depot, StoreInfo
 from artifactstore.ops.transfer.fetch import damaged, manifest_bytes
 
@@ -37,23 +38,15 @@ class Cargo:
     left_out: int
 
 
-class Lack(NamedTuple):
-    """A version needs another to be of use that neither goes in nor is at the other side"""
-
-    child: Named
-    parent: Named
-    relation: str
-
-
 @dataclass(frozen=True, slots=True)
 class Load:
-    """All that goes in. held: versions the other side has"""
+    """All that goes in. held: versions the other side has; along: those that others need"""
 
     info: StoreInfo
     label: Label
     cargo: tuple[Cargo, ...]
     held: tuple[Named, ...]
-    lacks: tuple[Lack, ...]
+    along: tuple[Named, ...]
 
 
 class Piece(NamedTuple):
@@ -64,23 +57,30 @@ class Piece(NamedTuple):
     cargo: Cargo | None = None
 
 
-def pack(depot: Depot, versions: Sequence[VersionInfo], there: Iterable[Digest] = ()) -> Load:
-    """Parents first; there: versions whose blobs are left out. Raise Corrupt when something needed is damaged here"""
-    infos = {info.id: info for info in sorted(versions, key=lambda info: (info.artifact, info.number))}
-    elsewhere = depot.catalog.versions.refs(list(there))
-    wanted = [one for one in infos if one not in elsewhere]
-    links = {one: [link for link in depot.catalog.versions.parents(one) if link.parent] for one in wanted}
-    order = parents_first(wanted, {one: [link.parent for link in links[one] if link.parent] for one in wanted})
+def pack(depot: Depot, versions: Sequence[VersionInfo], there: Sequence[Digest] = ()) -> Load:
+    """These and all they need, parents first; there: versions that are left out, as are blobs they share
+
+    Raise Corrupt when something that goes in is known to be damaged here.
+    """
+    named = {info.id for info in versions}
+    needs = depot.catalog.retirements.survey().needs
+    wanted = named | needed_by(named, needs).keys()
+    infos = {info.id: info for info in depot.catalog.versions.list(sort="number:asc") if info.id in wanted}
+    elsewhere = depot.catalog.versions.refs(there)
+    lines = sorted(
+        (one for one in infos if one not in elsewhere), key=lambda one: (infos[one].artifact, infos[one].number)
+    )
     packing = _Packing(depot, elsewhere)
     before: set[Digest] = set()
     cargo = []
-    for serial, one in enumerate(order, 1):
-        cargo.append(packing.add(_carried(infos[one], links[one], before), serial, infos[one].taken))
+    for serial, one in enumerate(parents_first(lines, needs), 1):
+        links = depot.catalog.versions.parents(one)
+        cargo.append(packing.add(_carried(infos[one], links, before), serial, infos[one].taken))
         before.add(one)
     label = Label(depot.info.store_id, tuple(one.version.named for one in cargo), packing.base)
     held = tuple(Named(one, infos[one].ref) for one in infos if one in elsewhere)
-    lacks = _lacks(depot, {one: infos[one].ref for one in order}, links, elsewhere)
-    return Load(StoreInfo(*packing.seal.close(label)), label, tuple(cargo), held, lacks)
+    along = tuple(one for one in label.versions if one.id not in named)
+    return Load(StoreInfo(*packing.seal.close(label)), label, tuple(cargo), held, along)
 
 
 def lay_out(load: Load) -> Iterator[Piece]:
@@ -110,24 +110,6 @@ def _carried(info: VersionInfo, links: Sequence[LinkInfo], before: set[Digest]) 
     )
     aliases = tuple(sorted(info.aliases))
     return Carried(info.id, info.artifact, info.number, info.taken, dict(info.metrics), aliases, bound)
-
-
-def _lacks(
-    depot: Depot,
-    refs: Mapping[Digest, str],
-    links: Mapping[Digest, Sequence[LinkInfo]],
-    elsewhere: Mapping[Digest, str],
-) -> tuple[Lack, ...]:
-    missing = [
-        (child, link.parent, link.relation)
-        for child in refs
-        for link in links[child]
-        if link.parent and link.relation in NEEDED and link.parent not in refs and link.parent not in elsewhere
-    ]
-    names = depot.catalog.versions.refs([parent for _, parent, _ in missing])
-    return tuple(
-        Lack(Named(child, refs[child]), Named(parent, names[parent]), relation) for child, parent, relation in missing
-    )
 
 
 class _Packing:
