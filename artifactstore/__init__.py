@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from artifactstore.core.policy import Aliased, Best, EverySteps, Latest, Phase, Within
     from artifactstore.core.settings import Settings
+    from artifactstore.models import ModelManager, create_model_manager
     from artifactstore.store import Store
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Exists",
     "Invalid",
     "Latest",
+    "ModelManager",
     "Monthly",
     "NotFound",
     "Phase",
@@ -44,6 +46,7 @@ __all__ = [
     "Unavailable",
     "Weekly",
     "Within",
+    "create_model_manager",
 ]
 __version__ = "0.1.0"
 
@@ -53,10 +56,12 @@ _HOMES = {
     **dict.fromkeys(("Daily", "Monthly", "Weekly"), "core.calendar"),
     "CheckpointContext": "context",
     "CheckpointManager": "checkpoints",
+    "ModelManager": "models",
     "SavedCheckpoint": "context",
     "Settings": "core.settings",
     "Store": "store",
     "Ticket": "background",
+    "create_model_manager": "models",
 }
 
 

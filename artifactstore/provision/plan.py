@@ -50,6 +50,10 @@ class FetchOptions:
     force: bool = False
     reach: Reach = field(default_factory=Reach)
 
+    def within(self, timeout: float | None) -> "FetchOptions":
+        """The same with so many seconds for everything, None for no bound"""
+        return replace(self, timeout=timeout)
+
 
 @dataclass(frozen=True, slots=True)
 class CarriedPlan:
