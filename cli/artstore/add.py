@@ -1,6 +1,5 @@
 """Add: files and folders in, as one version or as one for each phase"""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,21 +7,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.elsewhere.base import Tool
+from artifactstore.core.errors import Invalid
 from artifactstore.core.names import AliasName, ArtifactName, check_label
 from artifactstore.core.units import format_size
-from artstore.arguments import pair_parents, parse_meta, parse_metrics, parse_path
+from artstore.arguments import pair_parents, parse_meta, parse_metrics, parse_path, refuse_missing
+from artstore.intake import add_from, refuse_labels
 from artstore.invocation import Invocation, with_invocation
-from artstore.output import plural, took
+from artstore.output import plural
 from artstore.screen import Column, Screen
+from artstore.taken import parent_line, taken_document, taken_lines
 
 if TYPE_CHECKING:
-    from artifactstore.core.lineage import Link
-    from artifactstore.ops.ingest import IngestPlan, IngestReport
+    from artifactstore.ops.ingest import IngestPlan
     from artifactstore.store import Store
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders that make up the version.")]
-Name = Annotated[str, typer.Option("--as", metavar="NAME", help="The artifact: name, org/name or run/name.")]
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH", help="Files and folders that make up the version; with --from one."),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="The artifact: name, org/name or run/name. With --from by default as it is called there, and NAME/ stands "
+        "before that.",
+    ),
+]
+From = Annotated[
+    Tool | None,
+    typer.Option(
+        "--from",
+        metavar="TOOL",
+        help="Take in all that a tool keeps below PATH, a version each: hf-cache (default PATH: HF_HUB_CACHE), ollama "
+        "(OLLAMA_MODELS), mlflow (its mlruns), or dir for a folder of models. Nothing there is moved or changed.",
+    ),
+]
 Aliases = Annotated[
     list[str] | None, typer.Option("--alias", metavar="A", help="Point this alias at the version. Repeatable.")
 ]
@@ -65,8 +86,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would b
 def add(
     run: Invocation,
     *,
-    path: Paths,
-    name: Name,
+    path: Paths = None,
+    name: Name = None,
+    source: From = None,
     alias: Aliases = None,
     parent: Parents = None,
     relation: Relations = None,
@@ -86,6 +108,16 @@ def add(
     for label, what in ((phase, "phase"), (license, "license")):
         if label is not None:
             check_label(label, what)
+    paths = [parse_path(one) for one in path or ()]
+    if source is not None:
+        given = {"alias": alias, "parent": parent, "relation": relation, "weight": weight, "phase": phase}
+        others = {"step": step, "metric": metric, "license": license, "meta": meta}
+        refuse_labels(source, [f"--{name}" for name, value in {**given, **others}.items() if value is not None])
+        add_from(run, source, paths, name, dry_run=dry_run)
+        return
+    if not paths or name is None:
+        what = "PATH" if not paths else "--as NAME"
+        raise Invalid(f"Missing {what}; see artstore add --help", code="usage")
     metadata, created = parse_meta(meta or [])
     parents = pair_parents(parent or [], relation or [], weight or [])
     own: dict[str, Any] = {
@@ -96,8 +128,7 @@ def add(
         "created": created,
     }
     labels: dict[str, Any] = {"name": ArtifactName(name), "license": license}
-    paths = [parse_path(one) for one in path]
-    _refuse_missing(paths)
+    refuse_missing(paths)
     with run.open(make=not dry_run, read_only=dry_run) as store:
         plans = store.plan_phases(paths[0], **labels) if phase is None and len(paths) == 1 else []
         if plans:
@@ -109,13 +140,6 @@ def add(
             _tell_plans(run, plans)
         else:
             _take_in(run, store, plans)
-
-
-def _refuse_missing(paths: Sequence[Path]) -> None:
-    """Before a store is made for them"""
-    for path in paths:
-        if not os.path.lexists(path):
-            raise NotFound(f"No such file or folder: {path}", code="file", path=str(path))
 
 
 _OPTIONS = {"aliases": "--alias", "parents": "--parent", "step": "--step", "metrics": "--metric", "metadata": "--meta"}
@@ -140,10 +164,8 @@ def _take_in(run: Invocation, store: "Store", plans: Sequence["IngestPlan"]) -> 
     for plan in plans:
         begin = time.monotonic()
         report = ingest.run(store.depot, plan)
-        documents.append(_document(report))
-        lines.append(_line(plan, report, time.monotonic() - begin))
-        # what was typed needs no telling, what was found in the files does
-        lines += [_parent(link) for link in plan.parents if "read" in link.params and not report.committed.existed]
+        documents.append(taken_document(report))
+        lines += taken_lines(plan, report, time.monotonic() - begin)
     run.monitor.stop()
 
     def show(screen: Screen) -> None:
@@ -153,30 +175,6 @@ def _take_in(run: Invocation, store: "Store", plans: Sequence["IngestPlan"]) -> 
     ids = [document["id"] for document in documents]
     document = documents[0] if len(documents) == 1 else {"versions": documents}
     run.output.tell(document, show, ids=ids)
-
-
-def _document(report: "IngestReport") -> dict[str, Any]:
-    from artifactstore.ops.describe import summary  # noqa: PLC0415  # heavy
-
-    return {
-        **summary(report.committed.version),
-        "existed": report.committed.existed,
-        "read_bytes": report.read_bytes,
-        "new_bytes": report.new_bytes,
-    }
-
-
-def _line(plan: "IngestPlan", report: "IngestReport", seconds: float) -> str:
-    version = report.committed.version
-    size = format_size(version.nbytes)
-    what = (
-        f"already stored as {version.ref}  {size}"
-        if report.committed.existed
-        else f"{version.ref}  {size}  ({format_size(report.new_bytes)} new)"
-    )
-    labels = [f"phase {version.phase}"] if version.phase else []
-    labels += [f"alias {alias}" for alias in dict.fromkeys(plan.tags.aliases)]
-    return "  ".join([what, *labels, took(seconds)])
 
 
 def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
@@ -189,7 +187,7 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
             rows = [(str(one.path), format_size(one.size), one.info.format) for one in plan.sources]
             screen.table(_FILES, rows)
             for link in plan.parents:
-                screen.line(_parent(link))
+                screen.line(parent_line(link))
         screen.line("Nothing changed (dry run)")
 
     run.output.tell(
@@ -197,11 +195,6 @@ def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
         show,
         ids=[str(plan.artifact) for plan in plans],
     )
-
-
-def _parent(link: "Link") -> str:
-    told_by = f"  (as {link.params['read']} says)" if "read" in link.params else ""
-    return f"  {link.relation} of {link.ref}{told_by}"
 
 
 _FILES = (Column("file", style="cyan"), Column("size", right=True), Column("format", style="dim"))

@@ -1,11 +1,12 @@
 """Arguments: what a person types for metrics, metadata, moments, samples and parents, parsed at the edge"""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from artifactstore.core.errors import Invalid
+from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.lineage import Relation
 from artifactstore.core.names import check_label
 from artifactstore.core.units import parse_size
@@ -18,6 +19,13 @@ def parse_path(text: str) -> Path:
     if not text or "\0" in text:
         raise Invalid("A path is empty; write . for this folder", code="path")
     return Path(text)
+
+
+def refuse_missing(paths: Sequence[Path]) -> None:
+    """Raise NotFound for a path that is not there, before a store is made for what it holds"""
+    for path in paths:
+        if not os.path.lexists(path):
+            raise NotFound(f"No such file or folder: {path}", code="file", path=str(path))
 
 
 def parse_metrics(given: Sequence[str]) -> dict[str, float]:
