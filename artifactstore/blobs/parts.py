@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from artifactstore.blobs.disk import BINARY, NOFOLLOW, NONBLOCK, check_regular, translated
+from artifactstore.blobs.layout import SETTINGS_KEY
 from artifactstore.core.bundle import MAX_PARTS, part_name
 from artifactstore.core.errors import Corrupt, Invalid, NotFound
 
 _NUMBERED = re.compile(r"(?P<name>.+)\.(?P<number>[0-9]{3,})", re.DOTALL)
 UNFINISHED = ".part"
+_BEGIN = SETTINGS_KEY.encode()
 
 
 class Span(NamedTuple):
@@ -116,14 +118,22 @@ def find_parts(path: Path) -> list[Path]:
     numbered = _NUMBERED.fullmatch(path.name)
     if numbered and path.with_name(part_name(numbered["name"], 1)).exists():
         return _series(path.with_name(numbered["name"]))
-    if os.path.lexists(path):
+    if os.path.lexists(path) and not (numbered and _is_later(path, int(numbered["number"]))):
         return [path]
     if os.path.lexists(path.with_name(part_name(path.name, 1))):
         return _series(path)
-    if numbered and numbered["number"] != "001":
+    if numbered and 1 < int(numbered["number"]) <= MAX_PARTS:
         raise _missing(path.with_name(part_name(numbered["name"], 1)))
     _refuse_unfinished(path)
     raise NotFound(f"No bundle at {path}", code="bundle", path=str(path))
+
+
+def _is_later(path: Path, number: int) -> bool:
+    """Whether it is a part whose first is missing, rather than a bundle with an odd name"""
+    if not 1 < number <= MAX_PARTS:
+        return False
+    with Parts([path]) as alone:
+        return alone.read(0, len(_BEGIN)) != _BEGIN
 
 
 def _series(path: Path) -> list[Path]:

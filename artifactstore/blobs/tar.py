@@ -33,12 +33,12 @@ _FIRST = (SETTINGS_KEY, LABEL_KEY)
 class TarBlobs:
     """The store in a bundle"""
 
-    def __init__(self, path: Path) -> None:
-        """path: the file, any of its parts, or the folder they are in
+    def __init__(self, path: Path, *, most: int = MAX_MEMBERS) -> None:
+        """path: the file, any of its parts, or the folder they are in. most: files it may hold
 
         Raise NotFound for what is not here, and Corrupt with the offset of whatever no bundle has.
         """
-        self._path = path
+        self._path, self._most = path, most
         self._parts = Parts(find_parts(path))
         try:
             self._members = {member.name: (member.data, member.size) for member in self._scan()}
@@ -194,7 +194,7 @@ class TarBlobs:
                 break
             try:
                 member = read_header(raw, at)
-                _check(member, len(seen))
+                _check(member, len(seen), self._most)
             except Corrupt as e:
                 raise self.located(e) from e
             if member.name in seen:
@@ -233,12 +233,12 @@ class TarBlobs:
         )
 
 
-def _check(member: Member, before: int) -> None:
+def _check(member: Member, before: int, most: int) -> None:
     """Raise Corrupt for a member that no store has, or not at this place or of this size"""
     if before < len(_FIRST) and member.name != _FIRST[before]:
         raise broken(f"stands {member.name} where {_FIRST[before]} should be", member.start)
-    if before >= MAX_MEMBERS:
-        raise broken(f"it has more than {MAX_MEMBERS:,} files", member.start)
+    if before >= most:
+        raise broken(f"it has more than {most:,} files", member.start)
     largest = _largest(member.name)
     if largest is None:
         raise broken(f"{member.name!r:.120} is no name that a store in a bundle has", member.start)
