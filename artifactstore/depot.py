@@ -223,7 +223,7 @@ def locate_catalog(blobs: BlobStore, catalog: str | None) -> str:
     )
 
 
-_OURS = {".artstore", "blobs", "manifests", "journal", "tmp", "trash", "quarantine", "files"}
+_OURS = {".artstore", "blobs", "manifests", "journal", "tmp", "trash", "quarantine", "files", "remotes"}
 
 
 def _is_ours(name: str) -> bool:

@@ -6,9 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from artifactstore.core.errors import Unavailable
-from artifactstore.core.names import Reference
 from artifactstore.core.reading import Cut
-from artifactstore.depot import Depot
+from artifactstore.finding import Finds
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 Verify = Literal["once", "always", "never"]
 
 
-class Loads:
+class Loads(Finds):
     """Verbs of a store that give tensors
 
     device: where they come to be; dtype: what those of floating point become there, by default they stay as they are
@@ -33,16 +32,14 @@ class Loads:
     is damaged and lies nowhere else.
     """
 
-    depot: Depot
-
     def open_version(
         self, ref: str, *, device: "Device" = "cpu", dtype: "torch.dtype | None" = None, verify: Verify = "once"
     ) -> "Handle":
         """A handle with `keys`, `get_tensor` and `get_slice`, as safetensors' `safe_open` has them"""
         opening = _tensors("opening")
-        version = self.depot.catalog.versions.resolve(Reference.parse(ref))
+        depot, version = self.find(ref)
         handle: Handle = opening.open_version(
-            self.depot, version.id, opening.loading_of(self.depot.settings, verify, device, dtype)
+            depot, version.id, opening.loading_of(self.depot.settings, verify, device, dtype)
         )
         return handle
 
@@ -117,9 +114,9 @@ class Loads:
         naming the parts there are, for one that is not there.
         """
         parts = _tensors("parts")
-        version = self.depot.catalog.versions.resolve(Reference.parse(ref))
+        depot, version = self.find(ref)
         loading = _tensors("opening").loading_of(self.depot.settings, verify, device, dtype)
-        found: dict[str, Any] = parts.state_dict(self.depot, version.id, loading, part)
+        found: dict[str, Any] = parts.state_dict(depot, version.id, loading, part)
         return found
 
     def switch(
@@ -137,11 +134,11 @@ class Loads:
         Invalid, with nothing filled, when the new version does not fit; after Corrupt, switch once more, or load.
         """
         opening = _tensors("opening")
-        before, after = (self.depot.catalog.versions.resolve(Reference.parse(ref)).id for ref in (old, new))
+        before, after = (self.find(ref) for ref in (old, new))
         report: LoadReport = _tensors("switch").switch(
             into,
-            opening.source_of(self.depot, before),
-            opening.source_of(self.depot, after),
+            opening.source_of(before[0], before[1].id),
+            opening.source_of(after[0], after[1].id),
             opening.loading_of(self.depot.settings, verify),
             names,
         )

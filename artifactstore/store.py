@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from artifactstore import depot as depots
-from artifactstore import gc
+from artifactstore import gc, intake
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import AliasInfo, PinInfo, PolicyInfo, UsageRow, VersionInfo
 from artifactstore.catalog.usage import GROUPS
 from artifactstore.core.arrangement import Layout
 from artifactstore.core.digest import Digest
+from artifactstore.core.elsewhere.base import Tool
 from artifactstore.core.errors import Invalid, NoStore, Unavailable
 from artifactstore.core.events import Monitor, silent
 from artifactstore.core.exports.base import Kind
@@ -24,10 +25,9 @@ from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import AliasName, ArtifactName, Reference
 from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
-from artifactstore.depot import Depot
 from artifactstore.either import Either
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
-from artifactstore.loading import Loads
+from artifactstore.intake import IntakePlan, IntakeReport
 from artifactstore.ops import (
     adopt,
     annotate,
@@ -50,6 +50,7 @@ from artifactstore.ops.lineage import Standing
 from artifactstore.ops.rebuild import RebuildPlan, RebuildReport
 from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
+from artifactstore.sharing import Shares
 
 
 def _open_store(
@@ -65,7 +66,7 @@ def _open_store(
     return kind(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
 
 
-class Store(Loads):
+class Store(Shares):
     """One store of model artifacts
 
     >>> store = Store.open("./models")          # doctest: +SKIP
@@ -74,10 +75,7 @@ class Store(Loads):
     """
 
     # Store.open(url) opens a store, store.open(ref) a version of it
-    open = Either(_open_store, Loads.open_version)
-
-    def __init__(self, depot: Depot) -> None:
-        self.depot = depot
+    open = Either(_open_store, Shares.open_version)
 
     @classmethod
     def init(
@@ -138,10 +136,6 @@ class Store(Loads):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Let connections go"""
-        self.depot.close()
 
     def resolve(self, ref: str) -> VersionInfo:
         """The version a reference means; raise NotFound, or Invalid when it may mean several"""
@@ -240,6 +234,18 @@ class Store(Loads):
         tags = Tags(aliases=(AliasName("latest"),))
         return [*plans[:-1], *(dataclasses.replace(plan, tags=tags) for plan in plans[-1:])]
 
+    def add_from(self, tool: str, path: str | PathLike[str], *, name: str | None = None) -> IntakeReport:
+        """Take in what another tool keeps: `hf-cache`, `dir`, `ollama` or `mlflow`; a version for each it has
+
+        name: the artifact, where all is of one, or with a `/` at its end what stands before their own names. Raise
+        NotFound when there is nothing of the kind.
+        """
+        return intake.run(self.depot, self.plan_add_from(tool, path, name=name))
+
+    def plan_add_from(self, tool: str, path: str | PathLike[str], *, name: str | None = None) -> IntakePlan:
+        """Look at what `add_from` would take in, changing nothing"""
+        return intake.plan(self.depot, Tool.parse(tool), Path(path), name=name)
+
     def link(self, ref: str, relation: str = "finetune", weight: float | None = None) -> Link:
         """A link to a version here by any reference, or to something elsewhere by `hf://…`"""
         if "://" in ref:
@@ -260,7 +266,8 @@ class Store(Loads):
 
         layout: `files`, or `hf-cache` for a folder that serves Hugging Face's libraries as HF_HUB_CACHE, offline too.
         """
-        return checkout.run(self.depot, self.plan_checkout(ref, dest, only=only, force=force, layout=layout))
+        depot, _ = self.find(ref)
+        return checkout.run(depot, self.plan_checkout(ref, dest, only=only, force=force, layout=layout))
 
     def plan_checkout(
         self,
@@ -273,7 +280,8 @@ class Store(Loads):
     ) -> CheckoutPlan:
         """Look at what `checkout` would write, changing nothing"""
         kind = Layout.parse(layout)
-        return checkout.plan(self.depot, self.resolve(ref), Path(dest), only=only, force=force, layout=kind)
+        depot, version = self.find(ref)
+        return checkout.plan(depot, version, Path(dest), only=only, force=force, layout=kind)
 
     def verify(
         self,
@@ -325,24 +333,21 @@ class Store(Loads):
 
         One that was retired is told of as well, by its number or id.
         """
-        return describe.details(self.depot, self._known(ref))
+        return describe.details(*self.known(ref))
 
     def tree(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
         """What a version came from (`up`) and what came from it (`down`), retired versions too
 
         depth: how many links away. core/drawing draws it as text, for Graphviz and for Mermaid.
         """
-        return lineage.tree(self.depot, self._known(ref), up=up, down=down, depth=depth)
+        return lineage.tree(*self.known(ref), up=up, down=down, depth=depth)
 
     def why(self, ref: str, *, grace: timedelta = collect.GRACE) -> Standing:
         """What keeps a version, each reason followed to its root, and what its stored policy says
 
         Of a retired one how it went; grace: how long after its collection an undo is reckoned to be possible.
         """
-        return lineage.why(self.depot, self._known(ref), grace=grace)
-
-    def _known(self, ref: str) -> VersionInfo:
-        return self.depot.catalog.versions.known(Reference.parse(ref))
+        return lineage.why(*self.known(ref), grace=grace)
 
     def diff(self, old: str, new: str, *, tensors: bool = False) -> VersionDiff:
         """What is different in `new`; tensors: read those that differ and tell by how much
@@ -442,13 +447,13 @@ class Store(Loads):
         """
         from artifactstore.ops import export  # noqa: PLC0415  # YAML and lists of licences would be a tenth of start-up
 
-        return export.run(self.depot, self.resolve(ref), Kind.parse(kind))
+        return export.run(*self.find(ref), Kind.parse(kind))
 
     def import_checksums(self, file: str | PathLike[str], ref: str) -> ChecksumReport:
         """Hold a CHECKSUMS.sha256 against what is recorded of a version, without reading its bytes"""
         from artifactstore.ops import export  # noqa: PLC0415  # as above
 
-        return export.compare(self.depot, self.resolve(ref), Path(file))
+        return export.compare(*self.find(ref), Path(file))
 
     def status(self) -> dict[str, Any]:
         """The store in one document: where, how much, who is at work, what is damaged"""

@@ -1,11 +1,11 @@
 """Retire: rules become a plan with a reason for each version; run retires what the plan says"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Self
 
-from artifactstore.catalog.base import Retired, Survey
+from artifactstore.catalog.base import Retired, Survey, VersionInfo
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid, NotFound, Refused
 from artifactstore.core.policy import AnyOf, Candidate
@@ -90,6 +90,17 @@ def plan_line(depot: Depot, artifact: str, rules: Rules) -> RetirePlan:
     serial = depot.catalog.journal.head()[0]
     survey = depot.catalog.retirements.survey(artifact)
     return _decided(depot, survey, lambda _: rules, serial, None)
+
+
+def plan_named(depot: Depot, versions: Sequence[VersionInfo], why: Mapping[Digest, str]) -> RetirePlan:
+    """These versions, each for its reason"""
+    serial = depot.catalog.journal.head()[0]
+    freed = depot.catalog.usage.freed([one.id for one in versions])
+    items = (
+        RetireItem(one.id, one.ref, "retire", (why[one.id],), one.step, one.nbytes, frees)
+        for one, frees in zip(versions, freed, strict=True)
+    )
+    return RetirePlan(tuple(items), serial)
 
 
 def run(depot: Depot, plan: RetirePlan) -> Retired:

@@ -18,6 +18,7 @@ from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
     from artifactstore.catalog.base import VersionInfo
+    from artifactstore.depot import Depot
     from artifactstore.ops.checkout import CheckoutPlan
     from artifactstore.store import Store
 
@@ -72,20 +73,20 @@ def checkout(
                 raise Invalid(f"--layout is for files; --format {form} writes one file", code="format")
             _export(run, store, ref, dest, form, only=bool(only), force=force, dry_run=dry_run)
             return
-        version = store.resolve(ref)
+        depot, version = store.find(ref)
         plan = store.plan_checkout(str(version.id), dest, only=only or (), force=force, layout=layout)
         if dry_run:
             _tell_plan(run, plan, dest)
         else:
-            _write(run, store, plan, dest)
+            _write(run, depot, plan, dest)
 
 
-def _write(run: Invocation, store: "Store", plan: "CheckoutPlan", dest: str) -> None:
+def _write(run: Invocation, depot: "Depot", plan: "CheckoutPlan", dest: str) -> None:
     from artifactstore.ops import checkout  # noqa: PLC0415  # heavy
 
     begin = time.monotonic()
     version = plan.version
-    report = checkout.run(store.depot, plan)
+    report = checkout.run(depot, plan)
     run.monitor.stop()
     document = {
         "id": str(version.id),
@@ -127,7 +128,7 @@ def _export(
 ) -> None:
     if only:
         raise Invalid(f"--only is for files; a {form} file holds the whole state", code="format")
-    path, version = Path(dest), store.resolve(ref)
+    path, (depot, version) = Path(dest), store.find(ref)
     if path.is_dir():
         raise Invalid(
             f"{dest} is a folder; name the file to write, such as {path / f'model.{form}'}", code="file", path=dest
@@ -138,7 +139,7 @@ def _export(
         )
     begin = time.monotonic()
     save = _save_pth if form is Format.PTH else _save_safetensors
-    nbytes = save(store, version, path, dry_run=dry_run)
+    nbytes = save(depot, version, path, dry_run=dry_run)
     run.monitor.stop()
     document = {"id": str(version.id), "ref": version.ref, "dest": dest, "bytes": nbytes}
 
@@ -151,22 +152,22 @@ def _export(
     run.output.tell(document, show, ids=[str(version.id)])
 
 
-def _save_pth(store: "Store", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
+def _save_pth(depot: "Depot", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
     if dry_run:
         return version.nbytes
     # torch takes seconds to import
     from artifactstore.ops.transfer.fetch import load_manifest  # noqa: PLC0415
     from artifactstore.tensors.restore import export_pth  # noqa: PLC0415
 
-    return export_pth(store.depot, load_manifest(store.depot, version.id), path)
+    return export_pth(depot, load_manifest(depot, version.id), path)
 
 
-def _save_safetensors(store: "Store", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
+def _save_safetensors(depot: "Depot", version: "VersionInfo", path: Path, *, dry_run: bool) -> int:
     from artifactstore.ops import consolidate  # noqa: PLC0415  # heavy
 
-    plan = consolidate.plan(store.depot, version, path)
+    plan = consolidate.plan(depot, version, path)
     if not dry_run:
-        consolidate.run(store.depot, plan)
+        consolidate.run(depot, plan)
     return plan.file.size
 
 

@@ -44,7 +44,7 @@ def export(
     if file is not None:
         parse_path(file)
     with run.open(read_only=True) as store:
-        version = store.resolve(ref)
+        _, version = store.find(ref)
         text = store.export(kind, str(version.id))
     facts = {"id": str(version.id), "ref": version.ref, "kind": str(kind)}
     if file is not None:
@@ -98,7 +98,7 @@ def import_checksums(
     """
     parse_path(file)
     with run.open(read_only=True) as store:
-        version = store.resolve(ref)
+        _, version = store.find(ref)
         report = store.import_checksums(file, str(version.id))
     document = {"id": str(version.id), "ref": version.ref, **_document(report)}
     run.output.tell(document, lambda screen: _draw(screen, document), ids=[document["id"]])

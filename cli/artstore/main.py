@@ -23,6 +23,7 @@ from artstore import (
     checkout,
     diff,
     export,
+    fetch,
     health,
     init,
     integrity,
@@ -31,6 +32,7 @@ from artstore import (
     lineage,
     metric,
     policy,
+    remote,
     usage,
     versions,
 )
@@ -84,9 +86,13 @@ class Root(TyperGroup):
                 )
 
 
-_INOUT, _LOOK, _LABEL, _ROOM, _STORE = "In and out", "Look", "Label", "Make room", "The store"
+_INOUT, _LOOK, _LABEL, _ROOM, _OTHERS, _STORE = (
+    *("In and out", "Look", "Label"),
+    *("Make room", "Other stores", "The store"),
+)
 _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_INOUT, "add", add.add),
+    (_INOUT, "fetch", fetch.fetch),
     (_INOUT, "checkout", checkout.checkout),
     (_INOUT, "bundle", bundle.app),
     (_INOUT, "export", export.export),
@@ -107,6 +113,12 @@ _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_ROOM, "undo", keep.undo),
     (_ROOM, "policy", policy.app),
     (_ROOM, "cache", cache.app),
+    (_OTHERS, "remote", remote.app),
+    (_OTHERS, "push", remote.push),
+    (_OTHERS, "pull", remote.pull),
+    (_OTHERS, "sync", remote.sync),
+    (_OTHERS, "clone", remote.clone),
+    (_OTHERS, "whereis", remote.whereis),
     (_STORE, "init", init.init),
     (_STORE, "status", health.status),
     (_STORE, "doctor", health.doctor),

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
     from artifactstore.catalog.base import VersionInfo
+    from artifactstore.depot import Depot
 
 _ROW = (
     Column("ref", style="cyan"),
@@ -25,6 +26,7 @@ _ROW = (
     Column("size", right=True),
     Column("age", right=True),
     Column("license", style="dim", wrap=True),
+    Column("at", style="dim"),
 )
 
 
@@ -67,8 +69,12 @@ def ls(
 
     What is absent equals none, as in phase = none, and nothing else.
     """
+
+    def look(depot: "Depot") -> list["VersionInfo"]:
+        return depot.catalog.versions.list(glob=glob, where=where or (), sort=sort, limit=limit)
+
     with run.open_rows() as depot:
-        _tell_rows(run, depot.catalog.versions.list(glob=glob, where=where or (), sort=sort, limit=limit))
+        _tell_rows(run, look(depot), _elsewhere(depot, look), limit)
 
 
 @with_invocation
@@ -82,25 +88,45 @@ def search(
     By name, phase, request id, licence, file path, metadata, alias or digest.
     """
     with run.open(read_only=True) as store:
-        _tell_rows(run, store.search(text))
+        found = store.search(text)
+        _tell_rows(run, found, _elsewhere(store.depot, lambda depot: depot.catalog.versions.search(text)))
 
 
-def _tell_rows(run: Invocation, versions: Sequence["VersionInfo"]) -> None:
+def _elsewhere(depot: "Depot", look: "Callable[[Depot], Sequence[VersionInfo]]") -> Sequence["VersionInfo"]:
+    """What a clone does not hold and would read from its origin"""
+    if depot.catalog.remotes.origin() is None:
+        return ()
+    from artifactstore.finding import Finds  # noqa: PLC0415  # only clones pay for it
+
+    return Finds(depot).elsewhere(look)
+
+
+def _tell_rows(
+    run: Invocation,
+    held: Sequence["VersionInfo"],
+    elsewhere: Sequence["VersionInfo"],
+    limit: int | None = None,
+) -> None:
+    versions = [*held, *elsewhere][:limit]
+
     def show(screen: Screen) -> None:
         if versions:
             now = time.time_ns() // 1000
-            screen.table(_ROW, [_row(version, now) for version in versions])
+            places = ["" if not elsewhere else "here"] * len(held) + ["origin"] * len(elsewhere)
+            rows = [(*_row(version, now), at) for version, at in zip(versions, places, strict=False)]
+            screen.table(_ROW, rows)
         else:
             screen.line("No versions")
 
     ids = (str(version.id) for version in versions)
-    run.output.tell_rows("version", _documents(versions), show, ids=ids)
+    run.output.tell_rows("version", _documents(versions, len(held)), show, ids=ids)
 
 
-def _documents(versions: Sequence["VersionInfo"]) -> Iterator[dict[str, Any]]:
+def _documents(versions: Sequence["VersionInfo"], held: int) -> Iterator[dict[str, Any]]:
     from artifactstore.ops.describe import summary  # noqa: PLC0415  # heavy
 
-    yield from map(summary, versions)
+    for at, version in enumerate(versions):
+        yield summary(version) | ({} if at < held else {"at": "origin"})
 
 
 def _row(version: "VersionInfo", now: int) -> tuple[str, ...]:
