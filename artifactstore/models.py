@@ -126,6 +126,8 @@ class ModelManager:
         standings = {one.model.name: one for one in self.check([model.name for model in models])}
         if all(one.is_ready for one in standings.values()):
             return {model.name: self.options.root / model.destination for model in models}
+        if self._settings.offline and self._open(make=False) is None:
+            raise run.joined([plan.missing(model) for model in models])
         depot = self._open(make=True)
         assert depot is not None
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout

@@ -29,7 +29,7 @@ from artifactstore.upstream.hub import ENDPOINT, HubUpstream
 from artifactstore.upstream.reach import Reach
 from artifactstore.upstream.web import WebUpstream
 
-_HELP = "artstore fetch {name} with a network, artstore pull REMOTE, or a bundle brings it"
+_HELP = "bring it by: artstore fetch {name} with a network, artstore pull REMOTE, or a bundle"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,10 +73,23 @@ class FetchReport:
         return tuple(one for one in self.outcomes if one.error is not None)
 
     def check(self) -> None:
-        """Raise the first failure"""
-        for one in self.outcomes:
-            if one.error is not None:
-                raise one.error
+        """Raise the first failure, with what the others of its kind say"""
+        errors = [one.error for one in self.outcomes if one.error is not None]
+        if errors:
+            raise joined(errors)
+
+
+def joined(errors: Sequence[StoreError]) -> StoreError:
+    """One error for several: of the kind of the first, and with its facts when it is alone"""
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    alike = [one for one in errors if type(one) is type(first)]
+    text = "; ".join(dict.fromkeys(one.message for one in alike))
+    more = f"; {len(errors) - len(alike)} more failed otherwise" if len(alike) < len(errors) else ""
+    return type(first)(
+        text + more, code=first.code.removeprefix(first.kind).lstrip("."), errors=list(map(told, errors))
+    )
 
 
 def run(depot: Depot, plan: FetchPlan, *, checked_out: bool = False) -> FetchReport:

@@ -7,35 +7,13 @@ import traceback
 
 import typer
 
-from artifactstore.core.errors import (
-    Busy,
-    Corrupt,
-    Denied,
-    Invalid,
-    NoSpace,
-    NoStore,
-    NotFound,
-    Offline,
-    Refused,
-    StoreError,
-    Unavailable,
-)
+from artifactstore.core.errors import Denied, Invalid, NoSpace, StoreError, Unavailable
+from artifactstore.core.exits import DAMAGED, FAILED, INTERRUPTED, MISSING, PARTLY, USAGE, exit_code
 
-FAILED, USAGE, DAMAGED, PARTLY, INTERRUPTED = 1, 2, 4, 6, 130
+__all__ = ["DAMAGED", "DIFFERENT", "FAILED", "INTERRUPTED", "MISSING", "PARTLY", "USAGE", "one_line", "report"]
+
 DIFFERENT = DAMAGED
 _LONGEST = 1000  # characters of a message that are shown; what was handed in may be a page
-# The first that fits: a class stands before its base.
-_CODES: tuple[tuple[type[StoreError], int], ...] = (
-    (NoStore, 10),
-    (NotFound, 3),
-    (Refused, 5),
-    (Corrupt, DAMAGED),
-    (Invalid, USAGE),
-    (Busy, 11),
-    (Denied, 12),
-    (NoSpace, 13),
-    (Offline, 14),
-)
 # What the parser of options raises; typer exports only its most common subclass.
 USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
@@ -51,7 +29,7 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
     else:
         line = f"artstore: {one_line(known.message[:_LONGEST])}"
     print(line, file=sys.stderr)  # noqa: T201  # the command speaks on stderr
-    return next((code for kind, code in _CODES if isinstance(known, kind)), FAILED)
+    return exit_code(known)
 
 
 def one_line(text: str) -> str:
