@@ -46,9 +46,9 @@ class Request:
 class Fault:
     """What goes wrong with the next `times` requests of `method` for a file (or a URL path) like `path`
 
-    Where a body is sent (`after` so many of its bytes): cut, stall (until `LocalHub.go_on`), slow (`rate` bytes a
-    second), flip (a bit of the byte there), length (Content-Length is wrong by `by`). At the hub, or at the other host
-    with `on="cdn"`: status (with `headers`), etag, redirect (to `to`), loop, whole (a range is not honoured).
+    Wherever a body is sent (`after` so many of its bytes): cut, stall (until `LocalHub.go_on`), slow (`rate` bytes a
+    second), flip (a bit of the byte there), length (Content-Length is wrong by `by`), whole (a range is not honoured).
+    At the hub, or at the other host with `on="cdn"`: status (with `headers`), etag, redirect (to `to`), loop.
     """
 
     kind: str
@@ -65,6 +65,7 @@ class Fault:
 
 
 _OF_BODY = {"cut", "stall", "slow", "flip", "length"}
+_ANYWHERE = _OF_BODY | {"whole"}
 
 
 class LocalHub:
@@ -156,7 +157,7 @@ class LocalHub:
                     fault.kind in kinds
                     and fault.times > 0
                     and fault.method == method
-                    and fault.on in {on, "any"}
+                    and (fault.on == on or fault.kind in _ANYWHERE)
                     and any(_like(name, fault.path) for name in names)
                 ):
                     fault.times -= 1
@@ -355,9 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer(416, b"", headers | {"Content-Range": f"bytes */{held.size}"})
                 return
             headers = headers | {"Content-Range": f"bytes {start}-{end - 1}/{held.size}"}
-        fault = self.server.hub.taken(_OF_BODY, self.command, "any", held.path) or self.server.hub.taken(
-            _OF_BODY, self.command, self.server.part, held.path
-        )
+        fault = self._fault(_OF_BODY)
         length = end - start + (fault.by if fault and fault.kind == "length" else 0)
         headers = headers | {"Content-Length": str(length), "Accept-Ranges": "bytes"}
         self._head(status, headers | {"Content-Type": "application/octet-stream"})

@@ -245,8 +245,6 @@ def _holder(path: Path) -> str:
 def _translated(verb: str, path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as e:
         raise _meant(e, f"Cannot {verb} {path}") from e
 
