@@ -17,10 +17,11 @@ from artifactstore.blobs.cache import CachedReader
 from artifactstore.blobs.layout import JOURNAL, MANIFESTS, SETTINGS_KEY
 from artifactstore.blobs.local import LocalBlobs
 from artifactstore.blobs.open import open_blobs
+from artifactstore.blobs.unreachable import Unreachable
 from artifactstore.catalog.open import Catalog, check_new, create_catalog, open_catalog
 from artifactstore.catalog.upgrade import upgrade
 from artifactstore.catalog.url import sqlite_url
-from artifactstore.core.errors import Conflict, Corrupt, Denied, Exists, Invalid, NoStore, NotFound, StoreError
+from artifactstore.core.errors import Conflict, Corrupt, Denied, Exists, Invalid, NoStore, NotFound, Offline, StoreError
 from artifactstore.core.events import Monitor, Step, Warn, silent
 from artifactstore.core.settings import Settings
 from artifactstore.journal import PARTED, export, is_behind
@@ -336,9 +337,14 @@ def open_depot(
     clock: Clock = wall_clock,
     read_only: bool = False,
 ) -> Depot:
-    """Open a store that exists; raise NoStore, or Conflict when the catalog belongs to another store"""
+    """Open a store that exists; raise NoStore, Conflict when the catalog belongs to another store, Offline"""
     settings = settings or Settings()
-    blobs = open_blobs(url, settings)
+    try:
+        blobs = open_blobs(url, settings)
+    except Offline:
+        if catalog is None:
+            raise
+        return _open_unreached(url, catalog, settings, monitor, clock, read_only=read_only)
     info = read_info(blobs)
     place = locate_catalog(blobs, catalog)
     with _damage_told(catalog):
@@ -349,6 +355,15 @@ def open_depot(
     if read_only:
         depot.warn_behind()
     return depot
+
+
+def _open_unreached(
+    url: str, catalog: str, settings: Settings, monitor: Monitor, clock: Clock, *, read_only: bool
+) -> Depot:
+    """A remote store offline: rows of a catalog on this machine, and bytes that its cache holds"""
+    rows = open_catalog(catalog, store_id=None, catalog_id=None, settings=settings, read_only=read_only)
+    info = StoreInfo(rows.store_id, rows.catalog_id)
+    return Depot(Unreachable(url), rows, info, settings, monitor, clock, read_only)
 
 
 @contextmanager

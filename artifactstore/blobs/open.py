@@ -107,7 +107,11 @@ def _open_remote(scheme: str, parts: SplitResult, settings: Settings) -> Ranged:
     root = _check_root(scheme, parts)
     options = _s3_options(parts.query) if scheme == "s3" else _no_options(scheme, parts.query)
     if settings.offline:
-        raise Offline(f"{scheme}://{root} needs a network, which the settings forbid; use a local store or a mirror")
+        raise Offline(
+            f"{scheme}://{root} is reached over a network, which may not be used; run it without --offline, or use a "
+            "store of this machine: a mirror, or one into which a bundle was carried",
+            url=f"{scheme}://{root}",
+        )
     # Opening a local store must not pay for importing fsspec.
     from artifactstore.blobs.remote import RemoteBlobs, open_filesystem  # noqa: PLC0415
 

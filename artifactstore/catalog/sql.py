@@ -17,7 +17,7 @@ from artifactstore.catalog.engine import BEGIN, Engines
 from artifactstore.catalog.tables import lease
 from artifactstore.catalog.translate import damaged, is_in_doubt, is_locked, is_shut, is_transient, translate
 from artifactstore.catalog.url import parse_url
-from artifactstore.core.errors import Denied, Unavailable
+from artifactstore.core.errors import Denied, Offline, Unavailable
 from artifactstore.core.settings import Settings
 
 T = TypeVar("T")
@@ -41,6 +41,12 @@ class Database:
 
     def __init__(self, url: str, settings: Settings, *, read_only: bool = False, create: bool = False) -> None:
         self.url = parse_url(url)
+        if settings.offline and self.url.file is None:
+            raise Offline(
+                f"Catalog {self.url.shown} is on a server, and no socket may be opened; run it without --offline, "
+                "or use a store that has its catalog in a file",
+                url=self.url.shown,
+            )
         self.settings = settings
         self.read_only = read_only
         self.engines = Engines(self.url, busy=settings.busy, read_only=read_only, create=create)
