@@ -37,7 +37,7 @@ class Application:
         return {
             **self.plan.to_json(),
             "file": self.bundle.blobs.url,
-            "held": len(self.bundle.versions) - len(self.plan.carry.versions) - len(self.plan.retired),
+            "held": len(self.bundle.versions) - len(self.plan.carry.versions),
             "signature": {"state": signature.state, "key": signature.key, "by": by},
         }
 
@@ -61,7 +61,9 @@ def applying(
         settings, monitor, clock = given
         source = open_foreign(bundle.blobs, settings=settings, monitor=monitor, clock=clock, folder=Path(folder))
         with closing(source):
-            plan = sync.plan(source, depot, None, naming or Naming(alias_prefix(path)))
+            # whoever applies a bundle names what is in it: a version that was let go here comes back
+            named = source.catalog.versions.list(sort="taken:asc")
+            plan = sync.plan(source, depot, named, naming or Naming(alias_prefix(path)))
             yield Application(bundle, plan, source, depot)
 
 

@@ -129,9 +129,9 @@ def run(depot: Depot, plan: BundlePlan, *, signer: Signer | None = None, force: 
         writing = _Writing(depot, plan, out, signer)
         done, whole = writing.resume()
         if not whole:
+            out.start(done)
             check_space(plan.nbytes - done, plan.dest.parent)
             with reading(depot, *(one.version.id for one in plan.load.cargo)):
-                out.start(done)
                 writing.write_rest()
             depot.step("bundle.finish.before")
             out.finish()
@@ -196,8 +196,8 @@ class _Writing:
 
     def _write(self, piece: Piece, data: bytes | memoryview) -> None:
         member = piece.member
-        if len(data) != member.size or self._out.position != member.start:
-            raise Corrupt(f"{member.name} changed since this was planned; run it again", code="bundle")
+        assert len(data) == member.size
+        assert self._out.position == member.start
         self._out.write(header(member.name, member.size))
         self._out.write(data)
         self._out.write(bytes(padded(member.size) - member.size))

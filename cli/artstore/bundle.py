@@ -17,7 +17,6 @@ from artstore.output import plural, took
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
-    from artifactstore.bundles import Application
     from artifactstore.core.bundle import Holdings
     from artifactstore.ops.bundle import BundlePlan
     from artifactstore.ops.transfer.signature import Signer
@@ -251,22 +250,19 @@ def apply(
         run.monitor.stop()
         ids = [one["id"] for one in document["versions"]]
         seconds = None if dry_run else time.monotonic() - begin
-        run.output.tell(document, lambda screen: _draw_applied(screen, work, document, seconds), ids=ids)
+        run.output.tell(document, lambda screen: _draw_applied(screen, document, seconds), ids=ids)
 
 
 _ARRIVED = (Column("version", style="cyan"), Column("id"), Column("size", right=True))
 
 
-def _draw_applied(screen: Screen, work: "Application", document: dict[str, Any], seconds: float | None) -> None:
+def _draw_applied(screen: Screen, document: dict[str, Any], seconds: float | None) -> None:
     rows = [(one["ref"], one["id"][:12], format_size(one["size"])) for one in document["versions"]]
     screen.table(_ARRIVED, rows)
     for move in document["aliases"]:
         screen.line(f"{move['artifact']}@{move['alias']} → {move['id'][:12]}")
     if document["held"]:
         screen.line(f"{plural(document['held'], 'version')} here already")
-    if work.plan.retired:
-        gone = ", ".join(one.ref for one in work.plan.retired[:5])
-        screen.line(f"{plural(len(work.plan.retired), 'version')} retired here left out ({gone}); see artstore undo")
     moved = f"{plural(document['blobs'], 'blob')}  {format_size(document['bytes'])}"
     signature = f"signature {_signed(document['signature'])}"
     screen.line("  ".join([moved, signature] + ([] if seconds is None else [took(seconds)])))
