@@ -79,8 +79,7 @@ def plan(depot: Depot, model: Model, upstream: Upstream, *, force: bool = False)
     listing = upstream.list()
     chosen = {file.path for file in listing.files if model.wants(file.path)}
     if not chosen:
-        globs = ", ".join((*model.include, *(f"not {glob}" for glob in model.exclude))) or "any name"
-        raise NotFound(f"{listing.source} has no files of {globs}", code="files", source=listing.source)
+        raise NotFound(f"{listing.source} has no {_described(model)}", code="files", source=listing.source)
     versions = versions_of(depot, model.artifact)
     same = next((one for one in versions if listing.commit and _commit(depot, one) == listing.commit), None)
     if same is not None:
@@ -94,6 +93,13 @@ def plan(depot: Depot, model: Model, upstream: Upstream, *, force: bool = False)
     shelf = _Shelf(depot, versions)
     wanted = tuple(WantedFile(file, shelf.find(file)) for file in files)
     return RemotePlan(upstream, listing, wanted, _whole(wanted) if listing.commit is None else None)
+
+
+def _described(model: Model) -> str:
+    if isinstance(model.origin, HubRef) and model.origin.file is not None:
+        return f"file {model.origin.file}"
+    globs = ", ".join((*model.include, *(f"not {glob}" for glob in model.exclude)))
+    return f"files that match {globs}" if globs else "files"
 
 
 def _whole(files: Sequence[WantedFile]) -> VersionInfo | None:

@@ -230,7 +230,9 @@ def _look(depot: Depot, model: Model, options: FetchOptions) -> FetchItem:
 def _upstream(origin: HubRef | WebFile, options: FetchOptions) -> Upstream:
     if isinstance(origin, WebFile):
         return WebUpstream(origin.url, origin.sha256, reach=options.reach)
-    return HubUpstream(origin, endpoint=options.endpoint, token=options.token, reach=options.reach)
+    # the whole list, as what is here of this commit may be more than one file
+    repo = replace(origin, file=None)
+    return HubUpstream(repo, endpoint=options.endpoint, token=options.token, reach=options.reach)
 
 
 def _offline(depot: Depot, model: Model) -> FetchItem:
