@@ -86,7 +86,7 @@ class _Reading:
                 self.reach.wait(error, failures)
 
     def _attempt(self) -> Unavailable | None:
-        """Append what comes in one answer; why that was not all"""
+        """Append what comes in one answer; why that was not all of the file, None when it was"""
         try:
             with self.upstream.open(self.file, self.partial.size) as chunks:
                 for chunk in chunks:
@@ -94,7 +94,7 @@ class _Reading:
                     if self.partial.size > self.file.size:
                         return None
         except Unavailable as e:
-            return e
+            return e if self.partial.size < self.file.size else None
         if self.partial.size == self.file.size:
             return None
         message = f"{self.upstream.source} ended {self.file.path} after {self.partial.size} of {self.file.size} bytes"
