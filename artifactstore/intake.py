@@ -87,6 +87,8 @@ def plan(depot: Depot, tool: Tool, path: Path, *, name: str | None = None) -> In
     name: the artifact, where all that is found is of one, or with a `/` at its end what stands before each of theirs.
     """
     surveyed = survey.run(tool, path, folder_of(depot.blobs))
+    if name is not None:
+        _check_name(name, path, sorted({str(found.artifact) for found in surveyed.survey.found}))
     arrivals: list[Arrival] = []
     passed = list(surveyed.survey.passed)
     for found in surveyed.survey.found:
@@ -94,14 +96,17 @@ def plan(depot: Depot, tool: Tool, path: Path, *, name: str | None = None) -> In
             arrivals.append(_arrival(depot, found, surveyed, name))
         except (Invalid, NotFound) as e:
             passed.append(Passed(found.place, e.message))
-    names = sorted({str(found.artifact) for found in surveyed.survey.found})
-    if name is not None and not name.endswith("/") and len(names) > 1:
+    return IntakePlan(tool, path, tuple(arrivals), tuple(passed))
+
+
+def _check_name(name: str, path: Path, artifacts: list[str]) -> None:
+    ArtifactName(name.removesuffix("/"))
+    if len(artifacts) > 1 and not name.endswith("/"):
         raise Invalid(
-            f"{path} holds {len(names)} models ({names[0]}, {names[1]}, …), which cannot all be {name}; "
+            f"{path} holds {len(artifacts)} models ({artifacts[0]}, {artifacts[1]}, …), which cannot all be {name}; "
             f"leave --as out, or write --as {name}/ to put it before their names",
             code="name",
         )
-    return IntakePlan(tool, path, tuple(arrivals), tuple(passed))
 
 
 def _arrival(depot: Depot, found: Found, surveyed: survey.Surveyed, name: str | None) -> Arrival:

@@ -21,10 +21,10 @@ PLACE = Unreachable("s3://bucket/x")
         lambda: PLACE.quarantine("key"),
         lambda: PLACE.delete("key"),
         lambda: PLACE.trash("key"),
-        lambda: PLACE.purge(),
-        lambda: PLACE.owners(),
+        PLACE.purge,
+        PLACE.owners,
         lambda: PLACE.drop("owner"),
-        lambda: PLACE.prepare(),
+        PLACE.prepare,
     ],
 )
 def test_whatever_is_asked_is_refused_with_what_would_bring_it(ask):
