@@ -29,7 +29,7 @@ _SHOWN = "X-Repo-Commit,X-Linked-Size,X-Linked-ETag,ETag,Content-Range,Accept-Ra
 
 @dataclass
 class Request:
-    """One request as it came; `sent` counts the bytes of its body that went out"""
+    """One request as it came, from the port `peer`; `sent` counts the bytes of its body that went out"""
 
     host: str
     method: str
@@ -37,6 +37,7 @@ class Request:
     range: str | None
     authorization: str | None
     headers: dict[str, str]
+    peer: int
     file: str | None = None
     status: int = 0
     sent: int = 0
@@ -223,7 +224,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = parse_qs(self.url.query, keep_blank_values=True)
         seen = self.headers
         self.record = Request(
-            self.server.part, self.command, self.path, seen.get("Range"), seen.get("Authorization"), dict(seen)
+            host=self.server.part,
+            method=self.command,
+            path=self.path,
+            range=seen.get("Range"),
+            authorization=seen.get("Authorization"),
+            headers=dict(seen),
+            peer=self.client_address[1],
         )
         if self.path == "/_hub/requests":
             self.answer(200, json.dumps([asdict(one) for one in hub.requests]).encode())

@@ -49,9 +49,12 @@ def fill(
         if partial.size > file.size:
             partial.restart()
         with Hashing(file) as hashing:
+            done = 0
             for piece in partial.pieces():
                 reach.left(str(file.path))
                 hashing.feed(piece)
+                done += len(piece)
+                reach.monitor(Progress(phase, done, file.size))
             _Reading(upstream, file, partial, hashing, reach, phase).missing()
             if partial.size == file.size and hashing.fits():
                 return partial.path

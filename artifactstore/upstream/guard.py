@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
-
 from artifactstore.core.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
 
 Resolver = Callable[[str, int], Sequence[str]]
 Ip = IPv4Address | IPv6Address
@@ -111,7 +112,11 @@ class Place:
         return "." not in self.host or self.host.endswith(_INNER_SUFFIXES)
 
 
-def _parsed(url: str) -> Url:
+def _parsed(url: str) -> "Url":
+    # urllib3 opens a socket when it is imported, to see whether there is IPv6
+    from urllib3.exceptions import LocationParseError  # noqa: PLC0415
+    from urllib3.util import parse_url  # noqa: PLC0415
+
     if not url.isprintable() or " " in url or "\\" in url:
         raise Invalid("The URL holds a space, a backslash or a control character", code="url")
     try:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from artifactstore.core.digest import Sha256
 from artifactstore.core.errors import Conflict, Denied, Invalid, NotFound, StoreError, Unavailable
-from artifactstore.core.hub import HubRef, Listing, RemoteFile
+from artifactstore.core.hub import ENDPOINT, HubRef, Listing, RemoteFile
 from artifactstore.core.lineage import Relation
 from artifactstore.core.names import SafePath
 from artifactstore.core.provenance import card
@@ -22,7 +22,6 @@ from artifactstore.upstream.wire import Answer, Wire
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
-ENDPOINT = "https://huggingface.co"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_PAGE = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")

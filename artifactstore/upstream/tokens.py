@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from artifactstore.upstream.hub import ENDPOINT
+from artifactstore.core.hub import ENDPOINT
 
 VARIABLE = "ARTSTORE_HUB_TOKEN"
 

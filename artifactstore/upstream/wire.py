@@ -84,14 +84,14 @@ class Wire:
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target:
                 break
-            _let_go(response)
+            _let_go(response, _SMALL)
             place = Place.of(target, place)
         else:
             raise Unavailable(f"{self._named.origin} redirects over {_MOST_HOPS} times", code="redirects")
         try:
             yield Answer(response, place, first, foreign=foreign)
         finally:
-            _let_go(response)
+            _let_go(response, 0)
 
     def _headers(self, door: Door, headers: Mapping[str, str], *, foreign: bool) -> dict[str, str]:
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers, "Host": door.place.authority}
@@ -159,10 +159,10 @@ def _through(place: Place, proxy: str) -> urllib3.HTTPConnectionPool:
     return manager.connection_from_host(place.host, place.port, place.scheme)
 
 
-def _let_go(response: urllib3.BaseHTTPResponse) -> None:
-    """Give the connection back when little is left on it, else close it"""
+def _let_go(response: urllib3.BaseHTTPResponse, most: int) -> None:
+    """Give the connection back when at most so many bytes are left on it, else close it"""
     left = getattr(response, "length_remaining", None)
-    if left is not None and left <= _SMALL:
+    if left is not None and left <= most:
         response.drain_conn()
     else:
         response.close()

@@ -64,7 +64,19 @@ def loaded_by(statement):
 
 
 def test_importing_the_package_is_light():
-    heavy = {"torch", "numpy", "sqlalchemy", "alembic", "fsspec", "s3fs", "psycopg", "typer", "rich"}
+    heavy = {
+        "torch",
+        "numpy",
+        "sqlalchemy",
+        "alembic",
+        "fsspec",
+        "s3fs",
+        "psycopg",
+        "typer",
+        "rich",
+        "urllib3",
+        "huggingface_hub",
+    }
     assert not loaded_by("import artifactstore") & heavy
 
 

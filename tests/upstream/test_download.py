@@ -148,6 +148,15 @@ def test_the_monitor_hears_of_bytes_and_of_failures(hub, get):
     assert "broke off; trying again in" in warning.message
 
 
+def test_the_monitor_hears_of_the_beginning_that_was_there(begin, get):
+    begin(3_000_000)
+    heard = []
+    assert get(monitor=heard.append) == DATA
+    done = [event.done for event in heard]
+    assert done == sorted(done)
+    assert (done[0], done[2], done[-1]) == (1 << 20, 3_000_000, len(DATA))
+
+
 def test_a_monitor_that_raises_ends_it_and_what_came_is_kept(hub, get, files, partials):
     def ends(event):
         if isinstance(event, Progress) and event.done > 1_000_000:

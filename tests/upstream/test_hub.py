@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -258,6 +259,27 @@ def test_another_length_than_was_listed_is_a_change(hub, repo, upstream, by):
         hub.fault("length", path, by=by)
         with pytest.raises(Conflict, match="bytes, not"):
             read(made, file)
+
+
+def test_another_size_than_was_listed_is_a_change(hub, repo, upstream):
+    made = upstream()
+    for path in ("config.json", "model.safetensors"):
+        file = listed(made, path)
+        with pytest.raises(Conflict, match=f"it has {file.size} bytes, not {file.size + 1}"):
+            read(made, replace(file, size=file.size + 1))
+
+
+def test_the_package_that_reads_a_hubs_page_may_be_missing(hub, repo):
+    program = (
+        "import sys\nsys.modules['huggingface_hub'] = None\nfrom artifactstore.core.hub import HubRef\n"
+        f"from artifactstore.upstream.hub import HubUpstream\n"
+        f"HubUpstream(HubRef.parse('hf://org/tiny'), endpoint={hub.endpoint!r}).list()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (
+        'Unavailable: Reading a hub needs a package that is not installed: pip install "artifactstore[hub]"'
+        in done.stderr
+    )
 
 
 def test_a_commit_that_means_other_files_now_is_a_change(hub, repo, upstream):

@@ -229,6 +229,21 @@ def test_a_full_disk_keeps_what_came(mounted):
         assert partial.path.read_bytes() == b"x" * partial.size
 
 
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_disk_that_is_full_before_it_begins(mounted, free):
+    folder = mounted(f"size=8k,nr_inodes={free + 1}" if free < 2 else "size=4k")
+    if free == 2:
+        (folder / "filler").write_bytes(b"x" * 4096)
+    for _ in range(2):
+        with pytest.raises(NoSpace):
+            Partials(folder).claim(KEY)
+
+
+def test_a_disk_that_may_not_be_written(mounted):
+    with pytest.raises(Denied, match="Read-only"):
+        Partials(mounted("ro")).claim(KEY)
+
+
 def test_one_that_becomes_shorter_while_it_is_read(partials):
     with partials.claim(KEY) as partial:
         partial.write(b"abc")

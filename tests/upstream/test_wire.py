@@ -173,8 +173,15 @@ def test_connections_are_kept(hub):
     made = wire(hub.endpoint)
     for _ in range(3):
         read(made, hub.endpoint + PATH)
-    (pool,) = made._pools.values()
-    assert pool.num_connections == 1
+    assert len({one.peer for one in hub.requests}) == 1
+
+
+def test_a_connection_with_much_left_on_it_is_closed(hub):
+    made = wire(hub.endpoint)
+    for _ in range(2):
+        with made.ask(hub.endpoint + PATH, {}) as answer:
+            assert answer.status == 200
+    assert len({one.peer for one in hub.requests}) == 2
 
 
 def test_nobody_there():
