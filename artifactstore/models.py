@@ -15,6 +15,7 @@ from typing import Self
 from artifactstore import depot as depots
 from artifactstore.core.errors import Invalid, NoStore
 from artifactstore.core.events import Monitor, silent
+from artifactstore.core.hub import ENDPOINT
 from artifactstore.core.registry import Model, Registry
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Depot
@@ -22,7 +23,6 @@ from artifactstore.ops.transfer.source import looking_at
 from artifactstore.provision import check, plan, run
 from artifactstore.provision.check import Standing
 from artifactstore.provision.plan import FetchOptions
-from artifactstore.upstream.hub import ENDPOINT
 from artifactstore.upstream.partial import Partials
 
 PARTIALS = "~/.cache/artifactstore/fetch"

@@ -10,6 +10,7 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.names import SafePath, refuse_collisions
 
 SCHEME = "hf://"
+ENDPOINT = "https://huggingface.co"
 
 # https://huggingface.co/docs/huggingface_hub: validate_repo_id
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"

@@ -11,7 +11,7 @@ from typing import Any
 from artifactstore import depot as depots
 from artifactstore.catalog.base import VersionInfo
 from artifactstore.core.errors import NotFound, Offline, StoreError
-from artifactstore.core.hub import HubRef
+from artifactstore.core.hub import ENDPOINT, HubRef
 from artifactstore.core.names import AliasName
 from artifactstore.core.origin import Folder, StoreRef, WebFile
 from artifactstore.core.registry import Model
@@ -25,9 +25,7 @@ from artifactstore.ops.transfer.source import LocalFile
 from artifactstore.ops.transfer.threads import start_pool
 from artifactstore.session import Tags
 from artifactstore.upstream.base import Upstream
-from artifactstore.upstream.hub import ENDPOINT, HubUpstream
 from artifactstore.upstream.reach import Reach
-from artifactstore.upstream.web import WebUpstream
 
 _HELP = "bring it by: artstore fetch {name} with a network, artstore pull REMOTE, or a bundle"
 
@@ -228,6 +226,10 @@ def _look(depot: Depot, model: Model, options: FetchOptions) -> FetchItem:
 
 
 def _upstream(origin: HubRef | WebFile, options: FetchOptions) -> Upstream:
+    # urllib3 opens a socket when it is imported, to see whether there is IPv6
+    from artifactstore.upstream.hub import HubUpstream  # noqa: PLC0415
+    from artifactstore.upstream.web import WebUpstream  # noqa: PLC0415
+
     if isinstance(origin, WebFile):
         return WebUpstream(origin.url, origin.sha256, reach=options.reach)
     # the whole list, as what is here of this commit may be more than one file

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifactstore.core.errors import Invalid
+from artifactstore.core.hub import ENDPOINT, SCHEME, HubRef
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
 from artstore.shelf import STALE, check_models, clean_up, fetch_models, tell_plan
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from artifactstore.core.registry import Model
     from artifactstore.provision.plan import FetchOptions
 
-_ENDPOINT = "https://huggingface.co"
 
 Names = Annotated[
     list[str] | None,
@@ -92,7 +92,7 @@ def fetch(
     exclude: Exclude = None,
     registry: Registries = None,
     to: Root = None,
-    endpoint: Endpoint = _ENDPOINT,
+    endpoint: Endpoint = ENDPOINT,
     timeout: Timeout = None,
     jobs: Jobs = 4,
     dry_run: DryRun = False,
@@ -136,7 +136,6 @@ def _models(
     # what fetches takes a fifth of a second to import, which is not for --help
     from dataclasses import replace  # noqa: PLC0415
 
-    from artifactstore.core.hub import SCHEME, HubRef  # noqa: PLC0415
     from artifactstore.core.registry import Model  # noqa: PLC0415
     from artifactstore.models import read_registry  # noqa: PLC0415
 

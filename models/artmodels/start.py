@@ -16,10 +16,10 @@ from pathlib import Path
 from artifactstore.core.errors import Invalid, NotFound, StoreError
 from artifactstore.core.events import Event, Warn
 from artifactstore.core.exits import DAMAGED, INTERRUPTED, MISSING, exit_code
+from artifactstore.core.hub import ENDPOINT
 from artifactstore.core.registry import Registry, Service
 from artifactstore.core.settings import Settings
 from artifactstore.models import ModelManager
-from artifactstore.upstream.hub import ENDPOINT
 from artifactstore.upstream.tokens import find_token
 
 ROOT = "MODELS_PATH"
