@@ -1,4 +1,4 @@
-"""Taking in what other tools keep, from real folders: each once, nothing of theirs changed, damage refused by name"""
+"""Taking in what other tools keep: each once, nothing of theirs changed, damage refused by name"""
 
 import hashlib
 import json
@@ -86,6 +86,23 @@ def test_a_hub_is_taken_in_once(store, hub):
     assert [one.committed.existed for _, one in again.taken] == [True] * 3
     assert len(store.ls()) == 3
     assert frozen(hub) == before
+
+
+def test_what_is_here_is_not_read_again_but_where_a_name_moved_or_damage_is_known(store, hub):
+    for _ in range(2):
+        report = store.add_from("hf-cache", hub)
+    assert [one.read_bytes for _, one in report.taken] == [0, 0, 0]
+    put(hub / "models--org--m" / "refs" / "v1", OLDER.encode())
+    report = store.add_from("hf-cache", hub)
+    assert [one.read_bytes > 0 for _, one in report.taken] == [False, True, False]
+    assert store.resolve("org/m@v1").number == 1
+    blob = next(Path(store.depot.blobs.url, "blobs").rglob("*.*"))
+    blob.chmod(0o644)
+    blob.write_bytes(b"x")
+    assert store.verify().damaged
+    report = store.add_from("hf-cache", hub)
+    assert any(one.read_bytes for _, one in report.taken)
+    assert not store.verify().damaged
 
 
 def test_one_repository_of_a_hub_and_its_files_come_back(store, hub, tmp_path):

@@ -103,7 +103,7 @@ def add(
     """Take files and folders in as one version
 
     A folder that holds phase_0, phase_1, … becomes a version for each phase and one for what lies beside them, unless
-    --phase says what it is.
+    --phase says what it is. --from ends with exit code 6 when something another tool keeps cannot be taken in.
     """
     for label, what in ((phase, "phase"), (license, "license")):
         if label is not None:
@@ -111,13 +111,10 @@ def add(
     paths = [parse_path(one) for one in path or ()]
     if source is not None:
         given = {"alias": alias, "parent": parent, "relation": relation, "weight": weight, "phase": phase}
-        others = {"step": step, "metric": metric, "license": license, "meta": meta}
-        refuse_labels(source, [f"--{name}" for name, value in {**given, **others}.items() if value is not None])
+        refuse_labels(source, {**given, "step": step, "metric": metric, "license": license, "meta": meta})
         add_from(run, source, paths, name, dry_run=dry_run)
         return
-    if not paths or name is None:
-        what = "PATH" if not paths else "--as NAME"
-        raise Invalid(f"Missing {what}; see artstore add --help", code="usage")
+    artifact = _needed(paths, name)
     metadata, created = parse_meta(meta or [])
     parents = pair_parents(parent or [], relation or [], weight or [])
     own: dict[str, Any] = {
@@ -127,8 +124,7 @@ def add(
         "metadata": metadata,
         "created": created,
     }
-    labels: dict[str, Any] = {"name": ArtifactName(name), "license": license}
-    refuse_missing(paths)
+    labels: dict[str, Any] = {"name": artifact, "license": license}
     with run.open(make=not dry_run, read_only=dry_run) as store:
         plans = store.plan_phases(paths[0], **labels) if phase is None and len(paths) == 1 else []
         if plans:
@@ -136,10 +132,17 @@ def add(
         else:
             links = [store.link(*one) for one in parents]
             plans = [store.plan_add(paths, **labels, **own, phase=phase, parents=links)]
-        if dry_run:
-            _tell_plans(run, plans)
-        else:
-            _take_in(run, store, plans)
+        (_tell_plans if dry_run else _take_in)(run, store, plans)
+
+
+def _needed(paths: Sequence[Path], name: str | None) -> ArtifactName:
+    """The name, once it and the paths are there"""
+    if not paths or name is None:
+        what = "--as NAME" if paths else "PATH"
+        raise Invalid(f"Missing {what}; see artstore add --help", code="usage")
+    artifact = ArtifactName(name)
+    refuse_missing(paths)
+    return artifact
 
 
 _OPTIONS = {"aliases": "--alias", "parents": "--parent", "step": "--step", "metrics": "--metric", "metadata": "--meta"}
@@ -177,7 +180,7 @@ def _take_in(run: Invocation, store: "Store", plans: Sequence["IngestPlan"]) -> 
     run.output.tell(document, show, ids=ids)
 
 
-def _tell_plans(run: Invocation, plans: Sequence["IngestPlan"]) -> None:
+def _tell_plans(run: Invocation, _: "Store", plans: Sequence["IngestPlan"]) -> None:
     documents = [{**plan.to_json(), "phase": plan.labels.phase} for plan in plans]
 
     def show(screen: Screen) -> None:

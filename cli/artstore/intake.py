@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from artifactstore.intake import IntakePlan
 
 
-def refuse_labels(tool: Tool, given: Sequence[str]) -> None:
-    """Raise Invalid for options of one version"""
+def refuse_labels(tool: Tool, options: Mapping[str, object]) -> None:
+    """Raise Invalid for options of one version, by their names without dashes"""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
     if given:
         raise Invalid(
             f"{', '.join(given)} is for one version, and --from {tool} takes in what is there as it is named there; "
