@@ -6,7 +6,6 @@ media type says what it is, and `from` of which model it was taken.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from artifactstore.core.elsewhere.base import Found, Passed, Survey, Tree, aliases_of, artifact_of, found_files, newest
@@ -33,7 +32,7 @@ def read(tree: Tree) -> Survey:
     found: dict[tuple[str, str], Found] = {}
     passed: list[Passed] = []
     for path in tree.below(f"{root}manifests"):
-        if PurePosixPath(path).name.startswith("."):
+        if path.rpartition("/")[2].startswith("."):
             continue
         place = f"{root}manifests/{path}"
         try:
@@ -109,14 +108,19 @@ def _paths(name: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterat
         if digest is None:
             raise Invalid(f"its layer {kind} has no sha256", code="manifest")
         own = layer.get("name")
-        path = PurePosixPath(own if isinstance(own, str) and own else _path(kind, name))
-        number = 1
-        unique = str(path)
+        path = own if isinstance(own, str) and own else _path(kind, name)
+        unique, number = path, 1
         while unique.lower() in taken:
             number += 1
-            unique = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+            unique = _numbered(path, number)
         taken.add(unique.lower())
         yield unique, digest[1]
+
+
+def _numbered(path: str, number: int) -> str:
+    folder, slash, leaf = path.rpartition("/")
+    stem, dot, suffix = leaf.rpartition(".")
+    return f"{folder}{slash}{stem}-{number}.{suffix}" if dot and stem else f"{folder}{slash}{leaf}-{number}"
 
 
 def _path(kind: str, name: str) -> str:
