@@ -290,6 +290,6 @@ def _signer(key: Path) -> "Signer":
     from artifactstore.ops.transfer.signature import Signer  # noqa: PLC0415  # as the verbs
 
     password = os.environ.get(_PASSWORD)
-    if password is None and b"ENCRYPTED" in key.read_bytes() and sys.stdin.isatty():
+    if password is None and sys.stdin.isatty() and key.is_file() and b"ENCRYPTED" in key.read_bytes():
         password = typer.prompt(f"Password of {key}", hide_input=True, err=True)
     return Signer(key, password)
