@@ -29,7 +29,7 @@ from artifactstore.core.errors import Invalid, NotFound, StoreError
 from artifactstore.core.exports.licenses import spdx_license
 from artifactstore.core.hub import HubRef
 from artifactstore.core.names import ArtifactName, SafePath, check_label
-from artifactstore.core.origin import Origin, artifact_of, parse_origin, parse_override
+from artifactstore.core.origin import Origin, StoreRef, artifact_of, parse_origin, parse_override
 from artifactstore.core.units import parse_size
 
 T = TypeVar("T")
@@ -82,6 +82,13 @@ class Model:
     def artifact(self) -> ArtifactName:
         """What its versions are versions of"""
         return artifact_of(self.origin, self.name)
+
+    @property
+    def revision(self) -> str | None:
+        """What its source calls the version that is meant: a revision of the hub, an alias of a store"""
+        if isinstance(self.origin, StoreRef):
+            return self.origin.ref.alias
+        return self.origin.revision if isinstance(self.origin, HubRef) else None
 
     @property
     def destination(self) -> SafePath:

@@ -81,18 +81,21 @@ def plan(depot: Depot, model: Model, upstream: Upstream, *, force: bool = False)
     if not chosen:
         raise NotFound(f"{listing.source} has no {_described(model)}", code="files", source=listing.source)
     versions = versions_of(depot, model.artifact)
-    same = next((one for one in versions if listing.commit and _commit(depot, one) == listing.commit), None)
-    if same is not None:
+    if listing.commit is None:
+        files = [file for file in listing.files if file.path in chosen]
+        same = _same(depot, versions, files)
+    else:
+        same = next((one for one in versions if _commit(depot, one) == listing.commit), None)
         # what of this commit is here stays with what is added to it
-        chosen |= {file.path for file in depot.catalog.versions.files(same.id)}
-    files = [file for file in listing.files if file.path in chosen]
+        chosen |= {file.path for file in depot.catalog.versions.files(same.id)} if same is not None else set()
+        files = [file for file in listing.files if file.path in chosen]
     if force:
         return RemotePlan(upstream, listing, tuple(map(WantedFile, files)))
     if same is not None and same.files == len(files) and not lacking(depot, model, same):
         return RemotePlan(upstream, listing, tuple(map(WantedFile, files)), same)
     shelf = _Shelf(depot, versions)
     wanted = tuple(WantedFile(file, shelf.find(file)) for file in files)
-    return RemotePlan(upstream, listing, wanted, _whole(wanted) if listing.commit is None else None)
+    return RemotePlan(upstream, listing, wanted)
 
 
 def _described(model: Model) -> str:
@@ -102,12 +105,14 @@ def _described(model: Model) -> str:
     return f"files that match {globs}" if globs else "files"
 
 
-def _whole(files: Sequence[WantedFile]) -> VersionInfo | None:
+def _same(depot: Depot, versions: Sequence[VersionInfo], files: Sequence[RemoteFile]) -> VersionInfo | None:
     """The version that is these files and nothing else, for a source that has no commits"""
-    found = {one.held.version.id: one.held.version for one in files if one.held is not None}
-    versions = list(found.values())
-    if len(versions) == 1 and versions[0].files == len(files) and all(one.held is not None for one in files):
-        return versions[0]
+    wanted = {(file.path, file.sha256) for file in files}
+    for version in versions:
+        if version.files == len(wanted) and wanted == {
+            (file.path, file.sha256) for file in depot.catalog.versions.files(version.id)
+        }:
+            return version
     return None
 
 
@@ -182,9 +187,8 @@ def find_version(depot: Depot, model: Model) -> VersionInfo | None:
     A revision is one by its alias or commit; without one the version counts that `latest` names, else the newest.
     """
     versions = versions_of(depot, model.artifact)
-    revision = model.origin.revision if isinstance(model.origin, HubRef) else None
-    if revision is not None:
-        named = (one for one in versions if revision in one.aliases or _commit(depot, one) == revision)
+    if model.revision is not None:
+        named = (one for one in versions if model.revision in one.aliases or _commit(depot, one) == model.revision)
         return next(named, None)
     return next((one for one in versions if LATEST in one.aliases), versions[0] if versions else None)
 

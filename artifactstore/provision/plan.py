@@ -1,5 +1,6 @@
 """Plan: what of each model is here, what is to be fetched, and whether there is room"""
 
+import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ from artifactstore.session import Tags
 from artifactstore.upstream.base import Upstream
 from artifactstore.upstream.reach import Reach
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HELP = "bring it by: artstore fetch {name} with a network, artstore pull REMOTE, or a bundle"
 
 
@@ -299,10 +301,9 @@ def _store(depot: Depot, model: Model, origin: StoreRef) -> FetchItem:
 
 def alias_of(model: Model) -> tuple[AliasName, ...]:
     """The alias by which a model is found again: its revision where that is a name, else `latest`"""
-    revision = model.origin.revision if isinstance(model.origin, HubRef) else None
-    if revision is None:
+    if model.revision is None:
         return (LATEST,)
     try:
-        return () if len(revision) == 40 and not set(revision) - set("0123456789abcdef") else (AliasName(revision),)
+        return () if _COMMIT.fullmatch(model.revision) else (AliasName(model.revision),)
     except StoreError:
         return ()

@@ -186,17 +186,18 @@ def _refusal(answer: Answer, ref: HubRef, base: str) -> StoreError:  # noqa: PLR
     wrong = answer.headers.get("X-Error-Message") == "Invalid credentials in Authorization header"
     if code == "GatedRepo":
         page = f"{base}/{ref.repo}"
-        message = f"{ref.repo} is gated: ask for access at {page}, then give a token (--token or HF_TOKEN)"
+        message = f"{ref.repo} is gated: ask for access at {page}, then give a token (HF_TOKEN or ARTSTORE_HUB_TOKEN)"
         return Denied(message, code="gated", repo=ref.repo, page=page)
     if status == 401 and wrong:
-        return Denied(f"{base} does not accept the token; check --token or HF_TOKEN", code="token")
+        return Denied(f"{base} does not accept the token; check HF_TOKEN or ARTSTORE_HUB_TOKEN", code="token")
     if code == "RevisionNotFound":
         return NotFound(f"{ref.repo} has no revision {ref.revision or 'main'}", code="revision", repo=ref.repo)
     if code == "EntryNotFound":
         return NotFound(f"{ref.repo} no longer has a file that it listed; list it anew", code="file", repo=ref.repo)
     if code == "RepoNotFound" or status in {401, 404}:
         message = (
-            f"{base} shows no model {ref.repo}: it is misspelt, or private and needs a token (--token or HF_TOKEN)"
+            f"{base} shows no model {ref.repo}: it is misspelt, or private and needs a token (HF_TOKEN or "
+            "ARTSTORE_HUB_TOKEN)"
         )
         return NotFound(message, code="repo", repo=ref.repo)
     if status == 403:

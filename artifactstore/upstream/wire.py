@@ -63,7 +63,9 @@ class Wire:
 
     def __init__(self, named: Place, reach: Reach, *, token: str | None = None) -> None:
         if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
-            raise Invalid("The token holds characters that no token has; check --token or HF_TOKEN", code="token")
+            raise Invalid(
+                "The token holds characters that no token has; check HF_TOKEN or ARTSTORE_HUB_TOKEN", code="token"
+            )
         self._named = named
         self._token = token
         self._reach = reach

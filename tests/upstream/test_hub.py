@@ -106,7 +106,7 @@ def test_what_is_not_there(hub, repo, upstream):
     for token in (None, TOKEN):
         error = refused(upstream("hf://org/none", token=token))
         assert (type(error), error.code) == (NotFound, "not-found.repo")
-        assert "--token" in str(error)
+        assert "HF_TOKEN" in str(error)
     error = refused(upstream("hf://org/tiny@none"))
     assert (type(error), error.code) == (NotFound, "not-found.revision")
     assert "none" in str(error)

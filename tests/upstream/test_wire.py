@@ -1,24 +1,19 @@
 """The wire: one hop at a time, the token never along, at the address that was checked"""
 
 import contextlib
-import datetime as dt
-import ipaddress
 import socket
-import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from artifactstore.core.errors import Invalid, Unavailable
 from artifactstore.upstream.guard import Place
 from artifactstore.upstream.patience import Patience
 from artifactstore.upstream.reach import Reach, ambient_proxy
 from artifactstore.upstream.wire import Wire
+from tests.certificates import certified
 from tests.servers import free_port
 from tests.upstream.conftest import TOKEN
 
@@ -285,33 +280,8 @@ def serving(server):
 @pytest.fixture
 def secure(tmp_path):
     """A server whose certificate is for hub.internal, and the file that makes it trusted"""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub.internal")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("hub.internal"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    chain, secret = tmp_path / "chain.pem", tmp_path / "key.pem"
-    chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    kinds = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    secret.write_bytes(key.private_bytes(*kinds))
+    chain, context = certified(tmp_path)
     server = _HelloServer(("127.0.0.1", 0), _Hello)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, secret)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with serving(server):
         yield server.server_port, chain
