@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         StoreError,
         Unavailable,
     )
-    from artifactstore.core.policy import Aliased, Best, EverySteps, Latest, Phase, Within
+    from artifactstore.core.policy import Aliased, Best, EverySteps, Latest, MinCopies, Phase, Within
     from artifactstore.core.settings import Settings
     from artifactstore.models import ModelManager, create_model_manager
     from artifactstore.store import Store
@@ -34,6 +34,7 @@ __all__ = [
     "Exists",
     "Invalid",
     "Latest",
+    "MinCopies",
     "ModelManager",
     "Monthly",
     "NotFound",
@@ -50,7 +51,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_POLICIES = ("Aliased", "Best", "EverySteps", "Latest", "Phase", "Within")
+_POLICIES = ("Aliased", "Best", "EverySteps", "Latest", "MinCopies", "Phase", "Within")
 _HOMES = {
     **dict.fromkeys(_POLICIES, "core.policy"),
     **dict.fromkeys(("Daily", "Monthly", "Weekly"), "core.calendar"),

@@ -16,6 +16,7 @@ from artifactstore.catalog.tables import (
     alias,
     artifact,
     blob,
+    copy,
     journal,
     lease,
     lease_hold,
@@ -50,6 +51,7 @@ class Retirements:
         def work(connection: Connection) -> Survey:
             where = [] if artifact_name is None else [artifact.c.name == artifact_name]
             found = select_infos(connection, *where)
+            copies = _copies(connection)
             candidates = tuple(
                 Candidate(
                     id=one.id,
@@ -65,6 +67,7 @@ class Retirements:
                     aliases=tuple(map(str, one.aliases)),
                     nbytes=one.nbytes,
                     resumable=one.step is not None,
+                    copies=tuple(copies.get(one.id, ())),
                 )
                 for one in found
             )
@@ -166,6 +169,14 @@ def _needs(connection: Connection) -> list[Need]:
         Need(Digest(row.digest), Digest(row.parent), Relation(row.relation), f"{row.name}:{row.number}")
         for row in connection.execute(query)
     ]
+
+
+def _copies(connection: Connection) -> dict[Digest, list[str]]:
+    """Names of the remotes that were seen to hold each version"""
+    copies: dict[Digest, list[str]] = {}
+    for row in connection.execute(sa.select(version.c.digest, copy.c.remote).join_from(copy, version).where(_ACTIVE)):
+        copies.setdefault(Digest(row.digest), []).append(row.remote)
+    return {one: sorted(names) for one, names in copies.items()}
 
 
 def _held(connection: Connection, now: int) -> Held:

@@ -25,6 +25,7 @@ EXAMPLES = MappingProxyType(
         "keep-within": "7d",
         "keep-alias": "'rel-*'",
         "keep-phase": "sft",
+        "min-copies": "2",
     }
 )
 REPEATABLE = frozenset({"where", "keep-best", "keep-alias", "keep-phase"})

@@ -24,7 +24,7 @@ Reasons = dict[Digest, tuple[str, ...]]
 class Candidate:
     """What rules know of one version. Times are microseconds since 1970 UTC
 
-    resumable: training can go on from it. taken: when this store took it in.
+    resumable: training can go on from it. taken: when this store took it in. copies: remotes that were seen to hold it.
     """
 
     id: Digest
@@ -40,6 +40,7 @@ class Candidate:
     aliases: tuple[str, ...]
     nbytes: int
     resumable: bool
+    copies: tuple[str, ...] = ()
 
 
 class Policy(Protocol):
@@ -211,6 +212,29 @@ class Phase:
     def keeps(self, group: Sequence[Candidate], /) -> Reasons:
         """`phase sft`"""
         return {one.id: (f"phase {self.name}",) for one in group if one.phase == self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class MinCopies:
+    """Those that fewer than n other stores hold, as far as was seen there"""
+
+    n: int
+    __or__ = either
+
+    def __post_init__(self) -> None:
+        check_count(self.n, "MinCopies")
+
+    def __str__(self) -> str:
+        return write("min-copies", self.n)
+
+    def keeps(self, group: Sequence[Candidate], /) -> Reasons:
+        """`only 1 of 2 copies elsewhere (usb)`"""
+        return {one.id: (self._lacking(one.copies),) for one in group if len(one.copies) < self.n}
+
+    def _lacking(self, copies: Sequence[str]) -> str:
+        found = f"only {len(copies)}" if copies else "none"
+        where = f" ({', '.join(copies)})" if copies else ""
+        return f"{found} of {self.n} {'copy' if self.n == 1 else 'copies'} elsewhere{where}"
 
 
 def check_known(policy: Policy, candidates: Sequence[Candidate]) -> None:

@@ -22,6 +22,7 @@ from artifactstore.core.policy import (
     Candidate,
     EverySteps,
     Latest,
+    MinCopies,
     Phase,
     Policy,
     Within,
@@ -141,6 +142,7 @@ class Rules:
         keep_within: str | None = None,
         keep_alias: Words = (),
         keep_phase: Words = (),
+        min_copies: str | None = None,
         stored: bool = False,
     ) -> Self:
         """From the text of each flag, as `parse` does; empty when none is given"""
@@ -163,6 +165,7 @@ class Rules:
             "keep-within": keep_within,
             "keep-alias": keep_alias,
             "keep-phase": keep_phase,
+            "min-copies": min_copies,
         }
         rules = tuple(rule for flag, texts in given.items() for rule in _rules(flag, texts))
         return cls(selector, AnyOf(rules) if len(rules) > 1 else next(iter(rules), None))
@@ -255,5 +258,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "keep-within": lambda text: Within(parse_duration(text)),
         "keep-alias": Aliased,
         "keep-phase": Phase,
+        "min-copies": lambda text: MinCopies(whole(text)),
     }
 )

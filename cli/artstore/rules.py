@@ -52,6 +52,9 @@ def _rules(
     keep_phase: Annotated[
         list[str] | None, _keep("--keep-phase", metavar="P", text="Of this phase. Repeatable.")
     ] = None,
+    min_copies: Annotated[
+        str | None, _keep("--min-copies", metavar="N", text="Held by fewer than N remotes, as last seen there.")
+    ] = None,
 ) -> "Rules":
     from artifactstore.core.selection import Rules  # noqa: PLC0415  # --help need not wait for it
 

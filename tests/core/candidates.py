@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from artifactstore.core.calendar import Daily, Monthly, Weekly
 from artifactstore.core.digest import Digest
 from artifactstore.core.lineage import Relation
-from artifactstore.core.policy import Aliased, AnyOf, Best, Candidate, EverySteps, Latest, Phase, Within
+from artifactstore.core.policy import Aliased, AnyOf, Best, Candidate, EverySteps, Latest, MinCopies, Phase, Within
 from artifactstore.core.selection import Rules, Selector
 from artifactstore.core.verdict import Need
 
@@ -79,6 +79,7 @@ def stores(draw, names=names):
             "metrics": metrics,
             "aliases": st.sets(aliases, max_size=1).map(tuple),
             "resumable": st.booleans(),
+            "copies": st.lists(st.sampled_from(["disk", "s3", "usb"]), unique=True, max_size=2).map(sorted).map(tuple),
         }
     )
     refs = [f"{name}:{number}" for name, count in counts.items() for number in range(1, count + 1)]
@@ -119,6 +120,7 @@ rules = st.one_of(
     st.builds(Monthly, counts),
     st.builds(Aliased, st.sampled_from(["prod", "rel-*", "none"])),
     st.builds(Phase, st.sampled_from(["warmup", "sft"])),
+    st.builds(MinCopies, counts),
 )
 policies = st.lists(rules, min_size=1, max_size=4).map(lambda some: AnyOf(tuple(some)))
 selectors = st.builds(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from artifactstore.core.calendar import Daily
 from artifactstore.core.errors import Invalid
-from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within, check_known
+from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, MinCopies, Phase, Within, check_known
 from tests.core.candidates import DAY, UNTIMED, groups, line, policies, rules, version
 
 
@@ -76,6 +76,13 @@ def test_a_phase_is_kept_by_its_name():
     assert kept(Phase("sft"), group) == {1: "phase sft"}
 
 
+def test_what_too_few_others_hold_is_kept():
+    group = [version("m:1"), version("m:2", copies=("usb",)), version("m:3", copies=("disk", "usb"))]
+    assert kept(MinCopies(2), group) == {1: "none of 2 copies elsewhere", 2: "only 1 of 2 copies elsewhere (usb)"}
+    assert kept(MinCopies(1), group) == {1: "none of 1 copy elsewhere"}
+    check_known(MinCopies(2), group)
+
+
 def test_joined_rules_keep_what_any_keeps_and_say_every_reason():
     group = [version(f"m:{n}", days=-n, step=n * 500, metrics={"loss": n}) for n in range(1, 5)]
     assert kept(Latest(1) | Best(1, "loss") | EverySteps(1000), group) == {
@@ -105,7 +112,7 @@ def test_a_policy_of_the_callers_own_joins_in():
     check_known(own, line(1))
 
 
-@pytest.mark.parametrize("rule", [Latest, EverySteps, lambda n: Best(n, "loss")])
+@pytest.mark.parametrize("rule", [Latest, EverySteps, MinCopies, lambda n: Best(n, "loss")])
 @pytest.mark.parametrize("n", [0, -1, True, 2.0, "3", None, -(10**100)])
 def test_counts_are_whole_numbers_from_one(rule, n):
     with pytest.raises(Invalid, match="a whole number from 1, found") as refusal:

@@ -11,7 +11,7 @@ from artifactstore.core.calendar import Daily, Monthly, Weekly
 from artifactstore.core.errors import Invalid
 from artifactstore.core.filter import Comparison, Operand
 from artifactstore.core.flags import EXAMPLES, write
-from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, Phase, Within
+from artifactstore.core.policy import Aliased, AnyOf, Best, EverySteps, Latest, MinCopies, Phase, Within
 from artifactstore.core.selection import Rules, Selector, check_rules, pattern_for
 from tests.core.candidates import DAY, NOW, UNTIMED, id_of, labels, spans, stores, version
 
@@ -106,7 +106,7 @@ def test_a_selector_that_means_nothing_is_refused(changes):
 FULL = (
     "--older 30d --unused 30d --phase P --run 'wan-*' --where 'size > 1GB' --keep-last 3 --keep-best 2:val_loss:max "
     "--keep-every 5000 --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --keep-within 7d --keep-alias 'rel-*' "
-    "--keep-phase sft"
+    "--keep-phase sft --min-copies 2"
 )
 
 
@@ -124,6 +124,7 @@ def test_every_flag_is_read():
                 Within(timedelta(days=7)),
                 Aliased("rel-*"),
                 Phase("sft"),
+                MinCopies(2),
             )
         ),
     )
@@ -225,7 +226,7 @@ values = {
     "keep-within": durations,
     "keep-alias": labels,
     "keep-phase": labels,
-} | dict.fromkeys(["keep-last", "keep-every", "keep-daily", "keep-weekly", "keep-monthly"], counts)
+} | dict.fromkeys(["keep-last", "keep-every", "keep-daily", "keep-weekly", "keep-monthly", "min-copies"], counts)
 
 
 @given(st.fixed_dictionaries({}, optional=values).filter(bool), st.randoms(use_true_random=False))
