@@ -45,6 +45,23 @@ class Finds:
                 raise
             return origin, origin.catalog.versions.known(reference)
 
+    def together(self, *refs: str) -> tuple[Depot, list[VersionInfo]]:
+        """One store that holds all of these versions; raise NotFound when some are only here, others in the origin"""
+        found = [self.find(ref) for ref in refs]
+        versions = [version for _, version in found]
+        origin = next((depot for depot, _ in found if depot is not self.depot), None)
+        if origin is None:
+            return self.depot, versions
+        there = origin.catalog.versions.active([one.id for one in versions])
+        lonely = next((one for one in versions if one.id not in there), None)
+        if lonely is None:
+            return origin, versions
+        others = " ".join(version.ref for depot, version in found if depot is origin)
+        raise NotFound(
+            f"{lonely.ref} is only here, {others} only in the origin; bring it here: artstore pull origin {others}",
+            code="apart",
+        )
+
     def origin(self) -> Depot | None:
         """The store this one was cloned from, opened once; None when it was not cloned"""
         if self._elsewhere is None:

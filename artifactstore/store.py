@@ -296,11 +296,12 @@ class Store(Shares):
         return verify.run(self.depot, plan)
 
     def repair(self, refs: Sequence[str] = (), *, source: str | None = None) -> repair.RepairReport:
-        """Refill what verify found damaged, from another store (folder or URL) or from plain files"""
+        """Refill what verify found damaged, from another store (remote, folder or URL) or from plain files"""
         plan = repair.plan(self.depot, self._ids(refs))
         if source is None:
             return repair.run(self.depot, plan)
-        donor = open_blobs(source, self.depot.settings)
+        known = {info.name: info.url for info in self.depot.catalog.remotes.list()}
+        donor = open_blobs(known.get(source, source), self.depot.settings)
         folder = depots.folder_of(donor)
         if folder is not None:
             with looking_at(folder):
@@ -354,7 +355,8 @@ class Store(Shares):
 
         Raise Corrupt when what is read is damaged, Unavailable when tensors are asked for and torch is missing.
         """
-        return diff.run(self.depot, self.resolve(old), self.resolve(new), _measure() if tensors else None)
+        depot, (before, after) = self.together(old, new)
+        return diff.run(depot, before, after, _measure() if tensors else None)
 
     def search(self, text: str) -> Sequence[VersionInfo]:
         """Versions that carry the text in a name, label, file path, metadata, alias or digest"""

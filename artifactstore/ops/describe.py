@@ -105,7 +105,7 @@ def _named(action: Mapping[str, Any]) -> Iterator[str]:
     for key in ("id", "version", "child", "parent"):
         if action.get(key) is not None:
             yield action[key]
-    for one in action.get("versions", ()):
+    for one in (one for key in ("versions", "held", "gone") for one in action.get(key, ())):
         yield one if isinstance(one, str) else one[0]
 
 

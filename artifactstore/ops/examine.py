@@ -12,6 +12,7 @@ from typing import Literal
 from artifactstore.core.errors import StoreError
 from artifactstore.core.units import format_duration, format_size
 from artifactstore.depot import Depot, folder_of
+from artifactstore.ops.transfer.contact import is_reachable
 
 _LITTLE = 5 << 30
 _CLOCK_SKEW = 60_000_000
@@ -150,7 +151,9 @@ def _leases(depot: Depot) -> Finding:
 def _remotes(depot: Depot) -> Finding:
     if depot.settings.offline:
         return Finding("remotes", "skipped", "offline")
-    if folder_of(depot.blobs) is not None:
-        return Finding("remotes", "ok", "none configured")
-    depot.blobs.size("artstore.json")
-    return Finding("remotes", "ok", f"{depot.blobs.url} answers")
+    known = depot.catalog.remotes.list()
+    if not known:
+        return Finding("remotes", "ok", "none known; artstore remote add makes one")
+    away = [info.name for info in known if not is_reachable(depot, info)]
+    detail = f"{len(known)} known, {', '.join(away)} away now" if away else f"{len(known)} known, all there"
+    return Finding("remotes", "ok", detail)

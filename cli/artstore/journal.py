@@ -102,12 +102,26 @@ def _rebuilt(_: _Names, action: dict[str, Any]) -> str:
 
 def _objects(verb: str) -> Callable[[_Names, dict[str, Any]], str]:
     def tell(_: _Names, action: dict[str, Any]) -> str:
-        counts = {name: _short(action[name]) for name in ("blobs", "manifests") if name in action}
-        return f"{verb} {' and '.join(plural(int(count), name[:-1]) for name, count in counts.items())}"
+        counts = {name: int(_short(action[name])) for name in ("blobs", "manifests") if name in action}
+        some = {name: count for name, count in counts.items() if count} or counts
+        return f"{verb} {' and '.join(plural(count, name[:-1]) for name, count in some.items())}"
 
     return tell
 
 
+def _remote(_: _Names, action: dict[str, Any]) -> str:
+    if action["url"] is None:
+        return f"forgot remote {action['name']}"
+    kind = "origin" if action["origin"] else "mirror" if action["mirror"] else "remote"
+    return f"{kind} {action['name']} is at {action['url']}"
+
+
+def _seen(names: _Names, action: dict[str, Any]) -> str:
+    told = [f"{verb} {names.some(action[key])}" for key, verb in _HOLDS.items() if action[key]]
+    return f"remote {action['remote']} {' and '.join(told) or 'was seen'} at its record {action['serial']}"
+
+
+_HOLDS = {"held": "holds", "gone": "no longer holds"}
 _SENTENCES: dict[str, Callable[[_Names, dict[str, Any]], str]] = {
     "version": lambda _, action: f"added {action['artifact']}:{action['number']}",
     "alias": _alias,
@@ -120,7 +134,9 @@ _SENTENCES: dict[str, Callable[[_Names, dict[str, Any]], str]] = {
     "link": lambda names, action: f"{names.of(action['child'])} comes from {names.of(action['parent'])}",
     "intent": _objects("gave up"),
     "damaged": _objects("found damage of"),
-    "heal": _objects("refilled"),
+    "heal": _objects("filled in"),
+    "remote": _remote,
+    "seen": _seen,
     "rebuilt": _rebuilt,
 }
 

@@ -50,7 +50,7 @@ ID = "ab" * 32
 @pytest.mark.parametrize(
     ("action", "sentence"),
     [
-        ({"do": "heal", "blobs": 2, "manifests": [["a", "b"]]}, "refilled 2 blobs and 1 manifest"),
+        ({"do": "heal", "blobs": 2, "manifests": [["a", "b"]]}, "filled in 2 blobs and 1 manifest"),
         ({"do": "damaged", "manifests": [["a", "b"]]}, "found damage of 1 manifest"),
         ({"do": "intent", "blobs": 1200}, "gave up 1,200 blobs"),
         ({"do": "unpin", "id": ID, "why": "paper"}, "removed pin 'paper' of abababababab"),
