@@ -12,7 +12,7 @@ from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.open import Catalog, create_catalog
 from artifactstore.catalog.url import sqlite_url
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Conflict, Corrupt, StoreError
+from artifactstore.core.errors import Conflict, Corrupt, Denied, StoreError, Unavailable
 from artifactstore.core.events import Monitor, Warn, silent
 from artifactstore.core.settings import Settings
 from artifactstore.depot import Clock, Depot, StoreInfo, home_url, read_info, wall_clock
@@ -46,20 +46,28 @@ def _name(info: StoreInfo) -> str:
 
 
 def _followed(blobs: BlobStore, info: StoreInfo, place: Path, settings: Settings, monitor: Monitor) -> Catalog:
-    """The catalog kept for a store, brought up to its journal; one that says what the journal does not is made anew"""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """The catalog kept for a store, brought up to its journal; one that does not fit it is made anew"""
     try:
-        catalog = _catalog(info, place, settings)
-    except (StoreError, OSError) as e:
-        monitor(Warn(f"What was kept of {blobs.url} cannot be read and is made anew: {e}"))
-        _discard(place)
-        catalog = _catalog(info, place, settings)
-    try:
-        if _is_ahead(blobs, catalog):
-            monitor(Warn(f"{blobs.url} is older than when it was last read here; what was kept of it is made anew"))
-            catalog.close()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        is_kept = place.exists()
+    except OSError as e:
+        raise Denied(f"What {blobs.url} holds is looked up in {place.parent}, which fails: {e.strerror}") from e
+    if is_kept:
+        try:
+            return _opened(blobs, info, place, settings)
+        except Unavailable:
+            # another process is at it, or nothing can be written: it is no worse than it was
+            raise
+        except StoreError as e:
+            monitor(Warn(f"What was kept of {blobs.url} does not fit it and is made anew: {e.message}"))
             _discard(place)
-            catalog = _catalog(info, place, settings)
+    return _opened(blobs, info, place, settings)
+
+
+def _opened(blobs: BlobStore, info: StoreInfo, place: Path, settings: Settings) -> Catalog:
+    catalog = _catalog(info, place, settings)
+    try:
+        _check_age(blobs, catalog)
         _catch_up(blobs, catalog)
     except BaseException:
         catalog.close()
@@ -84,12 +92,11 @@ def _catch_up(blobs: BlobStore, catalog: Catalog) -> None:
         ) from e
 
 
-def _is_ahead(blobs: BlobStore, catalog: Catalog) -> bool:
-    """Whether the store no longer has the last record that was followed: it was put back to an older state"""
+def _check_age(blobs: BlobStore, catalog: Catalog) -> None:
+    """Raise Conflict when the store no longer has the last record that was followed"""
     serial, txid = catalog.journal.head()
-    if txid is None:
-        return False
-    return not has_record(blobs, catalog.catalog_id, serial, txid)
+    if txid is not None and not has_record(blobs, catalog.catalog_id, serial, txid):
+        raise Conflict("it was put back to an older state since it was read here", code="older")
 
 
 def has_record(blobs: BlobStore, catalog_id: str, serial: int, txid: str) -> bool:

@@ -63,7 +63,11 @@ class Shares(Loads):
                     depots.home_url(dest, settings or Settings()), settings=settings, monitor=monitor
                 )
                 _check_unfinished(depot)
-        remotes.add(depot, "origin", url, origin=True)
+        try:
+            remotes.add(depot, "origin", url, origin=True)
+        except BaseException:
+            depot.close()
+            raise
         return cls(depot)
 
     def remote_add(self, name: str, url: str, catalog: str | None = None) -> RemoteInfo:
@@ -117,7 +121,7 @@ class Shares(Loads):
     def plan_sync(self, remote: str, *, delete: bool = False) -> tuple[SyncPlan, tuple[VersionInfo, ...]]:
         """Look at what `sync` would bring there, and which versions it would let go there"""
         with reach(self.depot, remote, writing=True) as contact:
-            plan = sync.plan(self.depot, contact.there, None, Naming(exact=True))
+            plan = sync.plan(self.depot, contact.there, None, Naming(exact=contact.info.mirror))
             return plan, sync.superfluous(self.depot, contact.there) if _owned(contact, delete=delete) else ()
 
     def sync(
@@ -130,6 +134,8 @@ class Shares(Loads):
     ) -> ShareReport:
         """Bring a mirror in step: versions, metrics, and aliases exactly
 
+        In a store that has an owner of its own, aliases are moved and none is taken away.
+
         delete: let go of versions there that are not here, all or only these; their bytes go once the grace is over.
         Raise Refused when that is more than a fifth of the mirror, unless forced.
         """
@@ -140,7 +146,7 @@ class Shares(Loads):
             removal = _removal(contact, going, grace)
             if not force:
                 gc.check_guard(removal)
-            plan = sync.plan(self.depot, contact.there, None, Naming(exact=True))
+            plan = sync.plan(self.depot, contact.there, None, Naming(exact=contact.info.mirror))
             carried = sync.run(self.depot, contact.there, plan)
             removed = gc.run(contact.there, removal, force=force) if delete else None
             return self._done(contact, plan, carried, removed)
@@ -151,7 +157,7 @@ class Shares(Loads):
         return sync.plan(self.depot, contact.there, chosen or None, Naming(aliases=named))
 
     def _plan_pull(self, contact: Contact, refs: Sequence[str], *, aliases: bool) -> SyncPlan:
-        chosen = [contact.there.catalog.versions.resolve(Reference.parse(ref)) for ref in refs]
+        chosen = [contact.resolve(ref) for ref in refs]
         naming = Naming(prefix="" if aliases else contact.info.name)
         return sync.plan(contact.there, self.depot, chosen or None, naming)
 

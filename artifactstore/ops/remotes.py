@@ -10,7 +10,7 @@ from artifactstore.blobs.base import BlobStore
 from artifactstore.blobs.open import open_blobs
 from artifactstore.catalog.base import RemoteInfo, VersionInfo
 from artifactstore.catalog.url import sqlite_url
-from artifactstore.core.errors import Invalid, NoStore, StoreError
+from artifactstore.core.errors import Exists, Invalid, NoStore, StoreError
 from artifactstore.depot import Depot, StoreInfo, folder_of, home_url, init, open_depot, read_info
 from artifactstore.ops.transfer.contact import is_reachable
 
@@ -35,16 +35,25 @@ def add(depot: Depot, name: str, url: str, catalog: str | None = None, *, origin
     """Make another store known; where there is none a mirror is made, which this store alone writes to
 
     catalog: the URL of the store's own catalog, which makes it one to push to. Raise Invalid for a name that cannot be
-    one and for this store itself, Conflict for a catalog of another store.
+    one and for this store itself, Exists for one that another store has, Conflict for a catalog of another store.
     """
     if not _NAME.fullmatch(name) or name == "here":
         raise Invalid(f"Not the name of a remote: {name[:60]!r}; use letters, digits, - and _", code="remote-name")
     depot.check_writable()
     place = _absolute(home_url(url, depot.settings), depot)
     blobs = open_blobs(place, depot.settings)
+    before = next((one for one in depot.catalog.remotes.list() if one.name == name), None)
     try:
         store = read_info(blobs)
     except NoStore:
+        store = None
+    if before is not None and (store is None or store.store_id != before.store_id):
+        raise Exists(
+            f"Remote {name} is the store at {before.url}; artstore remote rm {name} forgets it, or take another name",
+            code="remote",
+            remote=name,
+        )
+    if store is None:
         info = _made(depot, name, blobs, place, catalog)
     else:
         info = _known(depot, name, store, place, catalog, origin=origin)

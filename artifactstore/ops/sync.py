@@ -1,5 +1,6 @@
 """Sync: what one store has and another lacks, planned, then brought over: versions, then metrics, then aliases"""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -43,7 +44,7 @@ class SyncPlan:
     @property
     def is_empty(self) -> bool:
         """Both are in step"""
-        return not (self.carry.versions or self.aliases or self.metrics)
+        return self.carry.is_empty and not (self.aliases or self.metrics)
 
     def to_json(self) -> dict[str, Any]:
         """For people and programs to read before it runs"""
@@ -51,6 +52,7 @@ class SyncPlan:
             "versions": [{"id": str(one.id), "ref": one.ref, "size": one.nbytes} for one in self.carry.versions],
             "blobs": self.carry.blobs,
             "bytes": self.carry.nbytes,
+            "healed": [str(one) for one in (*(blob.digest for blob in self.carry.healing), *self.carry.manifests)],
             "aliases": [move.to_json() for move in self.aliases],
             "metrics": [str(one) for one in self.metrics],
             "retired_there": [str(one.id) for one in self.retired],
@@ -147,7 +149,7 @@ def _metrics(
         new = {
             name: value
             for name, value in version.metrics.items()
-            if (name not in known or (exact and known[name] != value)) and value == value  # noqa: PLR0124  # no NaN
+            if (name not in known or (exact and known[name] != value)) and math.isfinite(value)
         }
         if new:
             found[version.id] = new

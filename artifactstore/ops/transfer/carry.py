@@ -5,8 +5,9 @@ own. What arrived is committed every few hundred megabytes, as a repair commits,
 a blob that no version needs yet counts as there until a collection takes it.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -31,11 +32,21 @@ _THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class CarryPlan:
-    """Which versions a store lacks, parents first, and what of their bytes"""
+    """Which versions a store lacks, parents first, and what of their bytes
+
+    healing, manifests: what is known to be damaged there and is sound in the source.
+    """
 
     versions: tuple[VersionInfo, ...]
     blobs: int
     nbytes: int
+    healing: tuple[BlobInfo, ...] = ()
+    manifests: tuple[Digest, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is lacking and nothing is damaged"""
+        return not (self.versions or self.healing or self.manifests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +62,23 @@ def plan(source: Depot, target: Depot, versions: Sequence[VersionInfo]) -> Carry
     """Look at what `run` would move, changing nothing; versions: parents before children"""
     known = target.catalog.versions.active([one.id for one in versions])
     lacking = tuple(one for one in versions if one.id not in known)
-    count = nbytes = 0
+    damaged = [place.digest for place in target.catalog.blobs.damaged()]
+    sound = {place.digest: place.size for place in source.catalog.blobs.places(damaged).values() if _is_there(place)}
+    count, nbytes = len(sound), sum(sound.values())
     for part in _parts(source.catalog.blobs.all(versions=[one.id for one in lacking]) if lacking else ()):
         there = target.catalog.blobs.places([place.digest for place in part])
-        missing = [place for place in part if not _is_there(there.get(place.digest))]
+        missing = [p for p in part if p.digest not in sound and not _is_there(there.get(p.digest))]
         count += len(missing)
         nbytes += sum(place.size for place in missing)
-    return CarryPlan(lacking, count, nbytes)
+    healing = tuple(BlobInfo(digest, size) for digest, size in sorted(sound.items()))
+    return CarryPlan(lacking, count, nbytes, healing, tuple(_sound_manifests(source, target)))
+
+
+def _sound_manifests(source: Depot, target: Depot) -> Iterator[Digest]:
+    damaged = [place.digest for place in target.catalog.blobs.damaged_manifests()]
+    if damaged:
+        found = source.catalog.blobs.manifests(versions=damaged)
+        yield from sorted(place.digest for place in found if _is_there(place))
 
 
 def run(source: Depot, target: Depot, plan: CarryPlan) -> CarryReport:
@@ -67,6 +88,7 @@ def run(source: Depot, target: Depot, plan: CarryPlan) -> CarryReport:
     """
     _check_space(target, plan)
     with _Carrier(source, target, plan.nbytes) as carrier:
+        carrier.heal(plan)
         versions = tuple(carrier.bring(version).version for version in plan.versions)
         return CarryReport(versions, carrier.blobs, carrier.nbytes)
 
@@ -103,6 +125,7 @@ class _Carrier:
     def __init__(self, source: Depot, target: Depot, total: int) -> None:
         self._source, self._target, self._total = source, target, total
         self.blobs = self.nbytes = 0
+        self._lock = threading.Lock()
         workers = max(1, min(_THREADS, target.settings.memory // MAX_BLOB))
         self._buffers = BufferPool(target.settings.memory)
         self._threads: ThreadPoolExecutor = start_pool(workers, "artstore-carry")
@@ -114,13 +137,21 @@ class _Carrier:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._buffers.close()
 
+    def heal(self, plan: CarryPlan) -> None:
+        """Refill what is known to be damaged in the target"""
+        places = self._source.catalog.blobs.places([blob.digest for blob in plan.healing])
+        for batch in self._batches(plan.healing, last=True):
+            in_session(self._target, "land", partial(self._land, batch=batch, places=places))
+        if plan.manifests:
+            in_session(self._target, "land", partial(self._land_manifests, plan.manifests))
+
     def bring(self, version: VersionInfo) -> Committed:
         """One version, held in the source until it is here"""
         with reading(self._source, version.id):
             manifest = self._manifest(version)
             places = self._source.catalog.blobs.places([blob.digest for blob in manifest.blobs])
             check_claims(partial(self._read_either, places), manifest)
-            for batch in self._landings(manifest):
+            for batch in self._batches(manifest.blobs, last=False):
                 in_session(self._target, "land", partial(self._land, batch=batch, places=places))
             return in_session(self._target, "carry", lambda session: self._commit(session, version, manifest, places))
 
@@ -134,12 +165,12 @@ class _Carrier:
             )
         return manifest
 
-    def _landings(self, manifest: Manifest) -> Iterator[list[BlobInfo]]:
-        """What is missing in runs of about the size that may be lost, without the last, which the commit brings"""
-        there = self._target.catalog.blobs.places([blob.digest for blob in manifest.blobs])
+    def _batches(self, blobs: Sequence[BlobInfo], *, last: bool) -> Iterator[list[BlobInfo]]:
+        """What is missing in runs of about the size that may be lost; last: with the one that a commit may bring"""
+        there = self._target.catalog.blobs.places([blob.digest for blob in blobs])
         batch: list[BlobInfo] = []
         nbytes = 0
-        for blob in manifest.blobs:
+        for blob in blobs:
             if _is_there(there.get(blob.digest)):
                 continue
             if nbytes >= self._target.settings.landing:
@@ -147,11 +178,17 @@ class _Carrier:
                 batch, nbytes = [], 0
             batch.append(blob)
             nbytes += blob.size
+        if last and batch:
+            yield batch
 
     def _land(self, session: Session, *, batch: Sequence[BlobInfo], places: dict[Digest, Place]) -> None:
         self._target.step("carry.land.before")
         session.heal(self._copied(session, batch, places))
         self._target.step("carry.land.after")
+
+    def _land_manifests(self, ids: Sequence[Digest], session: Session) -> None:
+        manifests = [load_manifest(self._source, one) for one in ids]
+        session.heal((), [session.write_manifest(one.id, one.raw) for one in manifests], manifests)
 
     def _commit(
         self, session: Session, version: VersionInfo, manifest: Manifest, places: dict[Digest, Place]
@@ -165,8 +202,14 @@ class _Carrier:
         grants = session.want(sizes)
         lacking = [grant for grant in grants if grant.upload]
         there = [session.found(grant, sizes[grant.digest].size) for grant in grants if not grant.upload]
-        copy = partial(self._copy, session, sizes, places)
-        return [*there, *self._threads.map(copy, lacking)]
+        copies = [self._threads.submit(self._copy, session, sizes, places, grant) for grant in lacking]
+        try:
+            return [*there, *(each.result() for each in copies)]
+        finally:
+            for each in copies:
+                each.cancel()
+            # what is still being written must not outlive the session
+            wait(copies)
 
     def _copy(
         self, session: Session, infos: dict[Digest, BlobInfo], places: dict[Digest, Place], grant: Grant
@@ -179,8 +222,9 @@ class _Carrier:
             written = session.write(grant, data)
         finally:
             buffer.drop()
-        self.blobs += 1
-        self.nbytes += info.size
+        with self._lock:
+            self.blobs += 1
+            self.nbytes += info.size
         self._target.monitor(Progress("copy", self.nbytes, max(self._total, self.nbytes)))
         return written
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from artifactstore.blobs.base import BlobStore
 from artifactstore.blobs.open import open_blobs
-from artifactstore.catalog.base import RemoteInfo, Seen
+from artifactstore.catalog.base import RemoteInfo, Seen, VersionInfo
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Conflict, Invalid, NoStore, NotFound, Refused, Unavailable
+from artifactstore.core.names import Reference
 from artifactstore.depot import Depot, folder_of, home_url, open_depot, read_info
 from artifactstore.foreign import has_record, open_foreign
 
@@ -23,6 +24,18 @@ class Contact:
     here: Depot
     info: RemoteInfo
     there: Depot
+
+    def resolve(self, ref: str) -> VersionInfo:
+        """The version a reference means there; raise NotFound naming the remote"""
+        try:
+            return self.there.catalog.versions.resolve(Reference.parse(ref))
+        except NotFound as e:
+            raise NotFound(
+                f"Remote {self.info.name} has nothing called {ref!r:.120}; artstore pull {self.info.name} -n lists "
+                "what it has and this store has not",
+                code="version",
+                remote=self.info.name,
+            ) from e
 
     def note(self, held: Iterable[Digest] = (), gone: Iterable[Digest] = ()) -> None:
         """Remember how far its journal went, and what it holds"""
@@ -96,7 +109,15 @@ def _open(depot: Depot, info: RemoteInfo, *, writing: bool) -> Depot:
     if info.catalog is None:
         return open_foreign(info.url, settings=depot.settings, monitor=depot.monitor, clock=depot.clock)
     url = home_url(info.url, depot.settings)
-    other = open_depot(url, info.catalog, settings=depot.settings, monitor=depot.monitor, clock=depot.clock)
+    try:
+        other = open_depot(url, info.catalog, settings=depot.settings, monitor=depot.monitor, clock=depot.clock)
+    except (NotFound, Conflict, Invalid) as e:
+        remedy = f"artstore catalog rebuild --store {info.url} --catalog {info.catalog}"
+        raise Conflict(
+            f"Remote {info.name} cannot be used: {e.message.partition(';')[0]}; {remedy} makes its catalog anew",
+            code="catalog",
+            remote=info.name,
+        ) from e
     if writing:
         try:
             other.check_writable()
@@ -111,10 +132,10 @@ def _check_age(info: RemoteInfo, other: Depot) -> None:
     journal = other.catalog.journal
     serial, txid = journal.head()
     # a catalog of ours may know records that a disk which was put back has lost
-    if info.catalog is not None and txid is not None and not journal.pending(1):
-        if not has_record(other.blobs, other.info.catalog_id, serial, txid):
-            remedy = f"artstore catalog rebuild --store {info.url} --catalog {info.catalog}"
-            raise _rolled_back(info, f"without record {serial}, which was written there", remedy)
+    known = info.catalog is not None and txid is not None and not journal.pending(1)
+    if known and not has_record(other.blobs, other.info.catalog_id, serial, txid or ""):
+        remedy = f"artstore catalog rebuild --store {info.url} --catalog {info.catalog}"
+        raise _rolled_back(info, f"without record {serial}, which was written there", remedy)
     if info.seen is not None and info.seen.txid is not None and not journal.knows(info.seen.txid):
         remedy = f"artstore remote rm {info.name}, then add it again"
         raise _rolled_back(info, f"at record {serial}, it was at {info.seen.serial}", remedy)
