@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.beside import Beside
 from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
 
 # what takes many seconds a test
@@ -86,3 +87,11 @@ def mounted(tmp_path):
     yield mount
     for point in points:
         subprocess.run(["umount", "-l", point], check=True)
+
+
+@pytest.fixture
+def beside(request, tmp_path):
+    """Stores beside each other, with no trace of them outside the test's folder"""
+    made = Beside(tmp_path, request)
+    yield made
+    made.close()

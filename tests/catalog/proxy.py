@@ -28,6 +28,9 @@ class Proxy:
     def back(self) -> None:
         self._down = False
 
+    def passing(self, data: bytes) -> None:
+        """What a client sends goes by here"""
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -54,6 +57,8 @@ class Proxy:
                     data = source.recv(1 << 16)
                     if not data:
                         return
+                    if source is client:
+                        self.passing(data)
                     if source is client and self._word is not None and self._word in data:
                         self._cut(server, data)
                         return
