@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest, lineage, loading, page, retention, saving  # noqa: E402  # the folder is no installed package
+from benchmarks import command, ingest, lineage, loading, page, retention, saving, sharing  # noqa: E402  # the folder is no installed package
 
 PARTS = {
     "ingest": ingest.run,
@@ -22,6 +22,7 @@ PARTS = {
     "command": command.run,
     "retention": retention.run,
     "lineage": lineage.run,
+    "sharing": sharing.run,
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,13 +35,19 @@ def points(outcome: Outcome) -> list[Point]:
     return first + [(name, 1) for name, _ in first if ".write." in name and outcome.steps.count(name) > 1]
 
 
-def run(action: Action, *, die_at: Point | None = None) -> Outcome:
-    """Run the action in a forked child that is killed when it reaches a step for the n-th time, counted from 0"""
+def run(action: Action, *, die_at: Point | None = None, within: float | None = None) -> Outcome:
+    """Run the action in a forked child that is killed when it reaches a step for the n-th time, counted from 0
+
+    within: it is killed after so many seconds, wherever it is.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         _child(action, die_at, writing)
     os.close(writing)
+    if within is not None:
+        time.sleep(within)  # the moment is what the test draws
+        os.kill(pid, signal.SIGKILL)
     with os.fdopen(reading) as pipe:
         lines = [json.loads(line) for line in pipe]
     _, status = os.waitpid(pid, 0)
