@@ -42,6 +42,15 @@ def ran(alone, *arguments, code=0):
     return done
 
 
+@pytest.mark.parametrize(
+    "line", ["socket.socket()", "socket.getaddrinfo('localhost', 80)", "socket.gethostbyname('a')"]
+)
+def test_who_tries_is_seen(alone, line):
+    attempt = f"import socket\ntry:\n    {line}\nexcept OSError:\n    pass"
+    assert subprocess.run([sys.executable, "-c", attempt], env=alone.env).returncode == 0
+    assert len(alone.tried) == 1
+
+
 def test_a_local_store_needs_no_network(alone, model, place, tmp_path):
     for words in (
         ("init",),
