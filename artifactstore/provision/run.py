@@ -176,10 +176,12 @@ def _brought(depot: Depot, item: FetchItem, downloads: Downloads, options: Fetch
 
 def _named(depot: Depot, model: Model, version: VersionInfo) -> VersionInfo:
     """The version, by the alias it will be looked for"""
-    for alias in alias_of(model):
-        if alias not in version.aliases and not depot.read_only and version.artifact == model.artifact:
-            annotate.set_alias(depot, version.artifact, alias, version)
-    return version
+    lacking = [alias for alias in alias_of(model) if alias not in version.aliases]
+    if depot.read_only or not lacking:
+        return version
+    for alias in lacking:
+        annotate.set_alias(depot, version.artifact, alias, version)
+    return depot.catalog.versions.get(version.id)
 
 
 def _carried(depot: Depot, model: Model, work: CarriedPlan) -> VersionInfo:
