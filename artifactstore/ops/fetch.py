@@ -1,4 +1,4 @@
-"""Fetch: what of a model elsewhere is not here yet, and those of its files brought to this machine; plan then run"""
+"""Fetch: which files of a model elsewhere are not here yet, and those brought to this machine"""
 
 import threading
 from collections import Counter

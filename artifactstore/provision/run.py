@@ -1,4 +1,4 @@
-"""Run: what a plan says is fetched and taken in, each model as one version, and written out where that is asked for"""
+"""Run: what a plan says is fetched and taken in, each model as one version, then written out"""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

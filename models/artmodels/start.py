@@ -1,7 +1,8 @@
-"""Start: `python -m artmodels.start SERVICE -- COMMAND …` runs a program once the models it needs are in their folders
+"""Start: a service begins once the models it needs are in their folders
 
-What is missing is fetched first; when nothing is, no socket is opened. The program finds the folder of each model in
-the variable that the registry names for it, and their root in MODELS_PATH.
+`python -m artmodels.start SERVICE -- COMMAND …`: what is missing is fetched first; when nothing is, no socket is
+opened. The program finds the folder of each model in the variable that the registry names for it, and their root in
+MODELS_PATH.
 """
 
 import argparse
