@@ -1,30 +1,30 @@
 """Bundle: versions of a store written into one tar of a store, for where no network leads (docs/bundles.md)"""
 
-import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
+
+from blake3 import blake3
 
 from artifactstore.blobs.parts import Parts
 from artifactstore.blobs.tar import LABEL_KEY, SIGNATURE_KEY
-from artifactstore.catalog.base import VersionInfo
+from artifactstore.catalog.base import Place, VersionInfo
 from artifactstore.core.bundle import Holdings, Named, count_parts, to_record
 from artifactstore.core.decode import read_known
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt
+from artifactstore.core.errors import Corrupt, NotFound
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import MAX_BLOB, BlobInfo
 from artifactstore.core.tar import BLOCK, END, header, padded, read_header
-from artifactstore.depot import Depot
+from artifactstore.depot import Depot, folder_of
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.buffers import Buffer, BufferPool
-from artifactstore.ops.transfer.fetch import manifest_bytes, read_blob
+from artifactstore.ops.transfer.fetch import damaged, manifest_bytes, read_blob
 from artifactstore.ops.transfer.packing import Cargo, Load, Piece, lay_out, pack
 from artifactstore.ops.transfer.signature import Signer
 from artifactstore.ops.transfer.space import check_space
@@ -33,6 +33,7 @@ from artifactstore.ops.transfer.threads import start_pool
 
 _AHEAD = 4
 _ASKED = 256
+_CHUNK = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class _Writing:
         self._begin = 0
         self._manifest: tuple[Digest | None, bytes] = (None, b"")
         self._digests: dict[str, bytes] = {}
+        self._buffer = memoryview(bytearray(_CHUNK))
 
     def resume(self) -> tuple[int, bool]:
         """How many bytes of whole members are there as they should be, and whether that is all"""
@@ -175,15 +177,10 @@ class _Writing:
     def write_rest(self) -> None:
         """From where `resume` ended to the end mark"""
         blobs = (piece.blob for piece in self._rest() if piece.blob)
-        with _Ahead(self._depot, blobs) as ahead:
+        with _source(self._depot, blobs) as source:
             for piece in self._rest():
                 self._depot.step("bundle.write.before")
-                if piece.blob is not None:
-                    loaded = ahead.take()
-                    self._write(piece, loaded.view)
-                    loaded.buffer.drop()
-                else:
-                    self._write(piece, self._document(piece))
+                self._write(piece, source.take() if piece.blob else [self._document(piece)])
                 self._tell(piece.member.end)
                 self._depot.step("bundle.write.after")
         if self._signer is not None:
@@ -194,12 +191,13 @@ class _Writing:
     def _rest(self) -> Iterator[Piece]:
         return (piece for piece in lay_out(self._plan.load) if piece.member.start >= self._begin)
 
-    def _write(self, piece: Piece, data: bytes | memoryview) -> None:
+    def _write(self, piece: Piece, chunks: Iterable[bytes | memoryview]) -> None:
         member = piece.member
-        assert len(data) == member.size
         assert self._out.position == member.start
         self._out.write(header(member.name, member.size))
-        self._out.write(data)
+        for chunk in chunks:
+            self._out.write(chunk)
+        assert self._out.position == member.data + member.size
         self._out.write(bytes(padded(member.size) - member.size))
 
     def _tell(self, done: int) -> None:
@@ -207,14 +205,19 @@ class _Writing:
 
     def _is_there(self, parts: Parts, piece: Piece) -> bool:
         member = piece.member
+        end = member.data + member.size
         if parts.size < member.end or parts.read(member.start, BLOCK) != header(member.name, member.size):
             return False
-        data = parts.read(member.data, padded(member.size))
-        if any(data[member.size :]):
+        if any(parts.read(end, member.end - end)):
             return False
         if piece.blob is None:
-            return data[: member.size] == self._document(piece)
-        return Digest.of(memoryview(data)[: member.size]) == piece.blob.digest
+            return parts.read(member.data, member.size) == self._document(piece)
+        found = blake3()
+        for start in range(member.data, end, _CHUNK):
+            view = self._buffer[: min(_CHUNK, end - start)]
+            parts.read_into(view, start)
+            found.update(view)
+        return found.digest() == piece.blob.digest
 
     def _is_ended(self, parts: Parts) -> bool:
         """Whether it is finished, with a signature of ours where one is wanted"""
@@ -251,14 +254,69 @@ class _Writing:
         return to_record(load.info.catalog_id, cargo.serial, cargo.at, actions)
 
 
-class _Ahead:
-    """Blobs in order, read and checked by other threads ahead of their use"""
+class _Source(Protocol):
+    """Blobs in the order they are needed"""
 
-    def __init__(self, depot: Depot, blobs: Iterator[BlobInfo]) -> None:
-        self._depot, self._blobs = depot, self._placed(blobs)
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def take(self) -> Iterator[memoryview]:
+        """The bytes of the next; raise Corrupt, at its end at the latest, when it is damaged"""
+
+
+def _source(depot: Depot, blobs: Iterator[BlobInfo]) -> _Source:
+    placed = _placed(depot, blobs)
+    return _Ahead(depot, placed) if folder_of(depot.blobs) is None else _Near(depot, placed)
+
+
+def _placed(depot: Depot, blobs: Iterator[BlobInfo]) -> Iterator[tuple[BlobInfo, Place | None]]:
+    while group := list(islice(blobs, _ASKED)):
+        places = depot.catalog.blobs.places([blob.digest for blob in group])
+        yield from ((blob, places.get(blob.digest)) for blob in group)
+
+
+class _Near:
+    """Blobs of this machine's disk, in chunks that stay in the processor's cache: less than half the work"""
+
+    def __init__(self, depot: Depot, placed: Iterator[tuple[BlobInfo, Place | None]]) -> None:
+        self._depot, self._placed = depot, placed
+        self._buffer = memoryview(bytearray(_CHUNK))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def take(self) -> Iterator[memoryview]:
+        """What was given is known to be the blob once the last of it is taken"""
+        blob, place = next(self._placed)
+        if place is None or place.state == "damaged":
+            raise damaged(blob, "missing")
+        found = blake3()
+        for start in range(0, blob.size, _CHUNK):
+            view = self._buffer[: min(_CHUNK, blob.size - start)]
+            try:
+                self._depot.blobs.read_into(place.key, view, place.start + start)
+            except NotFound as e:
+                raise damaged(blob, "missing") from e
+            except Corrupt as e:
+                raise damaged(blob, "truncated") from e
+            found.update(view)
+            yield view
+        if found.digest() != blob.digest:
+            raise damaged(blob, "corrupt")
+
+
+class _Ahead:
+    """Blobs of a remote store, whole ones read and checked by other threads ahead of their use"""
+
+    def __init__(self, depot: Depot, placed: Iterator[tuple[BlobInfo, Place | None]]) -> None:
+        self._depot, self._placed = depot, placed
         self._pool = BufferPool(0)
         self._count = max(min(depot.settings.memory // MAX_BLOB, _AHEAD), 1)
-        self._readers: ThreadPoolExecutor = start_pool(min(_AHEAD, os.cpu_count() or 1), "artstore-bundle")
+        self._readers: ThreadPoolExecutor = start_pool(_AHEAD, "artstore-bundle")
         self._waiting: deque[_Loaded] = deque()
 
     def __enter__(self) -> Self:
@@ -268,18 +326,14 @@ class _Ahead:
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._pool.close()
 
-    def take(self) -> _Loaded:
-        """The next, when it is there; raise Corrupt when it is damaged"""
-        for read, blob in islice(self._blobs, self._count - len(self._waiting)):
+    def take(self) -> Iterator[memoryview]:
+        """The whole of it, when it is there"""
+        for blob, place in islice(self._placed, self._count - len(self._waiting)):
             buffer = self._pool.take()
             view = buffer.view[: blob.size]
-            self._waiting.append(_Loaded(buffer, view, self._readers.submit(read, view)))
+            ready = self._readers.submit(read_blob, self._depot, blob, place, view)
+            self._waiting.append(_Loaded(buffer, view, ready))
         loaded = self._waiting.popleft()
         loaded.ready.result()
-        return loaded
-
-    def _placed(self, blobs: Iterator[BlobInfo]) -> Iterator[tuple[Any, BlobInfo]]:
-        while group := list(islice(blobs, _ASKED)):
-            places = self._depot.catalog.blobs.places([blob.digest for blob in group])
-            for blob in group:
-                yield partial(read_blob, self._depot, blob, places.get(blob.digest)), blob
+        yield loaded.view
+        loaded.buffer.drop()
