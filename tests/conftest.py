@@ -1,15 +1,24 @@
 """Fixtures that many rooms of the suite share"""
 
+import functools
 import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 
+import botocore.loaders
 import pytest
 
 from tests.beside import Beside
 from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
+
+# Temporary folders are in memory where there is room, unless TMPDIR says where: a sync costs nothing there.
+_MEMORY, _ROOM = "/dev/shm", 4 << 30
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    os.environ.setdefault("TMPDIR", _MEMORY)
+    tempfile.tempdir = None
 
 # what takes many seconds a test
 _LONG = {"crash", "faults", "machines", "soak"}
@@ -44,6 +53,8 @@ def s3_credentials() -> Iterator[None]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("AWS_CONFIG_FILE", "/dev/null")
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        # what S3 is described by takes longer to parse than all that a short test asks of it
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.loaders.create_loader))
         yield
 
 

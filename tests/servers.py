@@ -102,6 +102,8 @@ def start_postgres() -> Iterator[str]:
             f"unix_socket_directories={folder}",
         ]
         settings += ["shared_buffers=16MB", "max_connections=60"]
+        # nobody lives long enough to need them
+        settings += ["autovacuum=off", "jit=off", "wal_level=minimal", "max_wal_senders=0", "checkpoint_timeout=1h"]
         command = [binaries / "postgres", "-D", data, *(part for setting in settings for part in ("-c", setting))]
         probe = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
         with running(command, stop=signal.SIGINT, **options) as process:

@@ -18,11 +18,6 @@ from tests.histories import CONTENTS, History, steps
 from tests.journals import body, put
 
 
-def memory() -> str:
-    """A folder where a sync costs nothing, where there is one"""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
-
-
 def lines(catalog) -> list[str]:
     return list(dump(catalog.database))
 
@@ -35,7 +30,7 @@ def follower(depot, folder: Path, name: str = "follower"):
 
 @pytest.fixture
 def folder():
-    with tempfile.TemporaryDirectory(dir=memory()) as name:
+    with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
@@ -48,7 +43,7 @@ def history(folder):
 @settings(max_examples=60, deadline=None)
 @given(steps)
 def test_whatever_happened_comes_back(done):
-    with tempfile.TemporaryDirectory(dir=memory()) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with init(f"memory://{folder.name}", sqlite_url(folder / "catalog.sqlite")) as depot:
             history = History(depot)
@@ -64,7 +59,7 @@ def test_whatever_happened_comes_back(done):
 @settings(max_examples=25, deadline=None)
 @given(steps, steps)
 def test_a_catalog_of_some_time_ago_comes_up_to_date(before, after):
-    with tempfile.TemporaryDirectory(dir=memory()) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with init(f"memory://{folder.name}", sqlite_url(folder / "catalog.sqlite")) as depot:
             history = History(depot)

@@ -1,6 +1,5 @@
 """Where stores are broken, and how the broken ones are counted aloud"""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,8 +11,6 @@ pytest.register_assert_rewrite("tests.faults.operations", "tests.faults.soundnes
 from tests.faults import seccomp  # noqa: E402  # what is imported before is not rewritten
 from tests.faults.scale import SEED, SOAK  # noqa: E402  # as above
 
-_MEMORY = Path("/dev/shm")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def held_calls():
@@ -23,8 +20,8 @@ def held_calls():
 
 @pytest.fixture
 def workplace():
-    """A folder, in memory where there is one: a killed process leaves the same bytes there, three times as fast"""
-    folder = Path(tempfile.mkdtemp(prefix="artstore-faults-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+    """A folder, gone with the test"""
+    folder = Path(tempfile.mkdtemp(prefix="artstore-faults-"))
     yield folder
     shutil.rmtree(folder)
 

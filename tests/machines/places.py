@@ -1,4 +1,4 @@
-"""Where a machine's store lies: tmpfs or S3, SQLite or Postgres, made and put back in milliseconds"""
+"""Where a machine's store lies: a folder or S3, SQLite or Postgres, made and put back in milliseconds"""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -147,7 +147,7 @@ class Maker:
     """Makes stores that are copies of one empty one"""
 
     def __init__(self, *, postgres: str | None = None, s3: str | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="artstore-machine-", dir=_memory()))
+        self._folder = Path(tempfile.mkdtemp(prefix="artstore-machine-"))
         self._s3 = s3
         self._postgres = postgres
         self._first = self._place("template")
@@ -190,11 +190,3 @@ class Maker:
         if self._postgres is None:
             return Place(url, SqliteFile(folder / "catalog.sqlite"), folder)
         return Place(url, PostgresBase(self._postgres, f"m{secrets.token_hex(6)}"), folder)
-
-
-def _memory() -> str | None:
-    """A folder whose syncs cost nothing, where there is one"""
-    with suppress(OSError):
-        if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 30:
-            return "/dev/shm"
-    return None

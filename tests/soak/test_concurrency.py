@@ -124,7 +124,7 @@ def hear(folder: Path) -> Story:
 
 @pytest.fixture
 def folder():
-    path = Path(tempfile.mkdtemp(prefix="artstore-soak-", dir=crew.memory()))
+    path = Path(tempfile.mkdtemp(prefix="artstore-soak-"))
     yield path
     shutil.rmtree(path)
 
