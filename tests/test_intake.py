@@ -78,7 +78,7 @@ def test_a_hub_is_taken_in_once(store, hub):
     newest = store.resolve("org/m@main")
     assert (newest.number, newest.license) == (2, "apache-2.0")
     shown = store.show("org/m:2")
-    assert shown["metadata"] == {"source": "hf://org/m", "commit": COMMIT}
+    assert shown["metadata"] == {"upstream": {"source": "hf://org/m", "commit": COMMIT}}
     assert [(link["relation"], link["ref"]) for link in shown["parents"]] == [("finetune", "hf://org/base")]
     assert store.show("org/m:1")["aliases"] == ["refs/pr/1"]
     assert newest.formats == ("other", "safetensors")  # by the names of links, as those of blobs tell nothing

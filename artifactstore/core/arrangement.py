@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
+from artifactstore.core.hub import commit_said
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import SafePath, refuse_collisions
 
-COMMIT = "commit"  # the key of metadata under which the commit of a hub is kept
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # https://huggingface.co/docs/huggingface_hub: validate_repo_id
 _REPO = re.compile(r"(?:[\w-][\w.-]{0,95}/)?[\w-][\w.-]{0,95}", re.ASCII)
@@ -60,8 +60,8 @@ def arrange(layout: Layout, manifest: Manifest, files: Iterable[FileEntry], alia
 
 def commit_of(metadata: Mapping[str, Any], version: Digest) -> str:
     """The commit a version was fetched from, else the first 40 hex digits of its id"""
-    found = metadata.get(COMMIT)
-    return found if isinstance(found, str) and _COMMIT.fullmatch(found) else str(version)[:40]
+    found = commit_said(metadata)
+    return found if found is not None and _COMMIT.fullmatch(found) else str(version)[:40]
 
 
 def hub_folder(repo: str) -> str:

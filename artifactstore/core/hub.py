@@ -1,8 +1,9 @@
 """Models elsewhere: what a hub's reference means, and what a hub says of a repository and its files"""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote
 
 from artifactstore.core.digest import Sha256
@@ -11,6 +12,7 @@ from artifactstore.core.names import SafePath, refuse_collisions
 
 SCHEME = "hf://"
 ENDPOINT = "https://huggingface.co"
+UPSTREAM = "upstream"  # the key of a version's metadata under which stands where it is from
 
 # https://huggingface.co/docs/huggingface_hub: validate_repo_id
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -116,3 +118,10 @@ class Listing:
     def size(self) -> int:
         """Bytes of all its files"""
         return sum(file.size for file in self.files)
+
+
+def commit_said(metadata: Mapping[str, Any]) -> str | None:
+    """The commit of a hub that a version was made of, as its metadata say it"""
+    said = metadata.get(UPSTREAM)
+    found = said.get("commit") if isinstance(said, Mapping) else None
+    return found if isinstance(found, str) else None

@@ -16,7 +16,7 @@ from artifactstore.core import essential
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import NotFound, StoreError, Unavailable
 from artifactstore.core.events import Event, Progress
-from artifactstore.core.hub import HubRef, Listing, RemoteFile
+from artifactstore.core.hub import UPSTREAM, HubRef, Listing, RemoteFile, commit_said
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import AliasName, ArtifactName
 from artifactstore.core.registry import Model
@@ -29,7 +29,6 @@ from artifactstore.upstream.partial import Partial, PartialKey, Partials
 from artifactstore.upstream.reach import Reach
 
 LATEST = AliasName("latest")
-UPSTREAM = "upstream"
 _WORTH_A_SEARCH = 1 << 16
 
 
@@ -128,8 +127,7 @@ def _said(depot: Depot, version: VersionInfo) -> Mapping[str, Any]:
 
 
 def _commit(depot: Depot, version: VersionInfo) -> str | None:
-    commit = _said(depot, version).get("commit")
-    return commit if isinstance(commit, str) else None
+    return commit_said(depot.catalog.versions.metadata(version.id))
 
 
 class _Shelf:

@@ -11,6 +11,7 @@ from artifactstore.catalog.base import VersionInfo
 from artifactstore.core import essential
 from artifactstore.core.errors import Corrupt, Invalid, NoSpace, Refused, StoreError
 from artifactstore.core.events import Warn
+from artifactstore.core.hub import UPSTREAM
 from artifactstore.core.lineage import Relation
 from artifactstore.core.names import SafePath
 from artifactstore.core.provenance import card
@@ -21,7 +22,7 @@ from artifactstore.foreign import open_foreign
 from artifactstore.lease import reading
 from artifactstore.ops import annotate, checkout, fetch, ingest
 from artifactstore.ops.checkout import CheckoutReport
-from artifactstore.ops.fetch import UPSTREAM, Downloads, RemotePlan
+from artifactstore.ops.fetch import Downloads, RemotePlan
 from artifactstore.ops.ingest import IngestPlan, Labels
 from artifactstore.ops.transfer import carry
 from artifactstore.ops.transfer.held import HeldFile

@@ -28,7 +28,7 @@ def test_files_lie_by_their_paths():
 
 
 def test_a_cache_has_blobs_links_and_refs():
-    document = manifest(commit=COMMIT)
+    document = manifest(upstream={"commit": COMMIT})
     found = arrange(Layout.HF_CACHE, document, document.files, ["prod", "main", "refs/pr/1"])
     home = f"models--org--model/snapshots/{COMMIT}"
     blob = f"models--org--model/blobs/{Sha256.of(b'{}')}"
@@ -48,8 +48,8 @@ def test_only_the_files_that_are_asked_for():
 @pytest.mark.parametrize("commit", [None, "main", COMMIT.upper(), COMMIT[:39], 7])
 def test_without_a_commit_the_id_gives_one(commit):
     version = Digest.of(b"x")
-    assert commit_of({"commit": commit}, version) == str(version)[:40]
-    assert commit_of({"commit": COMMIT}, version) == COMMIT
+    assert commit_of({"upstream": {"commit": commit}}, version) == str(version)[:40]
+    assert commit_of({"upstream": {"commit": COMMIT}}, version) == COMMIT
 
 
 def test_a_name_of_one_part_is_one_too():

@@ -20,7 +20,7 @@ class Stopped(BaseException):
 
 @pytest.fixture
 def filled(store, model):
-    store.add([model], name="org/m", aliases=["prod"], metadata={"commit": COMMIT})
+    store.add([model], name="org/m", aliases=["prod"], metadata={"upstream": {"commit": COMMIT}})
     return store
 
 
@@ -41,7 +41,7 @@ def test_the_snapshot_is_the_version(filled, model, home, tmp_path):
 def test_equal_files_are_written_once(store, home, tmp_path):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("same")
-    store.add([tmp_path / "a.txt", tmp_path / "b.txt"], name="org/m", metadata={"commit": COMMIT})
+    store.add([tmp_path / "a.txt", tmp_path / "b.txt"], name="org/m", metadata={"upstream": {"commit": COMMIT}})
     assert store.checkout("org/m", tmp_path / "cache", layout="hf-cache").written_bytes == 4
     assert contents(home) == {"a.txt": b"same", "b.txt": b"same"}
 

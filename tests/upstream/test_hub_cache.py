@@ -31,7 +31,7 @@ def test_a_real_cache_is_taken_in_and_given_back(hub, tmp_path):
         # each file by the name that the hub gave its bytes
         assert all(len(arrival.found.digests) == len(arrival.found.files) for arrival, _ in report.taken)
         newest = store.resolve("org/tiny@main")
-        assert (newest.license, store.show("org/tiny@main")["metadata"]["commit"]) == ("mit", homes[1].name)
+        assert (newest.license, store.show("org/tiny@main")["metadata"]["upstream"]["commit"]) == ("mit", homes[1].name)
         assert [one.read_bytes for _, one in store.add_from("hf-cache", cache).taken] == [0, 0]
         back = tmp_path / "back"
         store.checkout("org/tiny@main", back, layout="hf-cache")

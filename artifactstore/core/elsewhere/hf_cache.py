@@ -8,7 +8,6 @@ clients may itself lead into a folder shared by all repositories. `trees/COMMIT.
 from collections.abc import Mapping
 from typing import Any
 
-from artifactstore.core.arrangement import COMMIT
 from artifactstore.core.elsewhere.base import (
     Entry,
     Found,
@@ -21,6 +20,7 @@ from artifactstore.core.elsewhere.base import (
     newest,
 )
 from artifactstore.core.errors import Invalid
+from artifactstore.core.hub import UPSTREAM
 from artifactstore.core.names import ArtifactName
 
 _MODELS = "models--"
@@ -82,7 +82,7 @@ def _snapshot(tree: Tree, folder: str, artifact: ArtifactName, commit: str, refs
         files,
         newest(tree, files.values()),
         aliases=aliases_of(refs),
-        metadata={"source": f"hf://{artifact}", COMMIT: commit},
+        metadata={UPSTREAM: {"source": f"hf://{artifact}", "commit": commit}},
         digests={path: digest for path, digest in digests.items() if digest is not None},
     )
 

@@ -31,7 +31,7 @@ def test_a_snapshot_is_a_version():
         "sub/model.safetensors": f"{REPO}/snapshots/{NEW}/sub/model.safetensors",
     }
     assert found.digests == {"config.json": GIT, "sub/model.safetensors": LFS}
-    assert found.metadata == {"source": "hf://org/m", "commit": NEW}
+    assert found.metadata == {"upstream": {"source": "hf://org/m", "commit": NEW}}
 
 
 def test_refs_of_every_kind_become_aliases_where_they_can():
@@ -44,7 +44,7 @@ def test_refs_of_every_kind_become_aliases_where_they_can():
 def test_a_detached_snapshot_is_one_too_and_the_newest_comes_last():
     links = {f"{REPO}/snapshots/{OLD}/config.json": f"{REPO}/blobs/{GIT}"}
     found = hf_cache.read(cache(links=links)).found
-    assert [one.metadata["commit"] for one in found] == [OLD, NEW]
+    assert [one.metadata["upstream"]["commit"] for one in found] == [OLD, NEW]
     assert found[0].aliases == ()
 
 
@@ -82,7 +82,7 @@ def test_a_blob_that_all_repositories_share_has_its_name_in_its_own():
 def test_a_link_to_nothing_leaves_its_snapshot_out():
     links = {f"{REPO}/snapshots/{OLD}/m.safetensors": f"{REPO}/blobs/{'d' * 64}"}
     survey = hf_cache.read(cache(links=links))
-    assert [one.metadata["commit"] for one in survey.found] == [NEW]
+    assert [one.metadata["upstream"]["commit"] for one in survey.found] == [NEW]
     assert passed(survey) == {f"{REPO}/snapshots/{OLD}": ("m.safetensors is a link to nothing", True)}
 
 
