@@ -61,8 +61,11 @@ def ls(run: Invocation) -> None:
         remotes = [_remote(info, there=there) for info, there in store.remote_ls()]
 
     def show(screen: Screen) -> None:
+        if not remotes:
+            screen.line("No remotes; artstore remote add NAME URL makes one known")
+            return
         rows = [
-            (one["name"], one["url"], one["kind"], "yes" if one["reachable"] else "no", one["seen"] or "never")
+            (one["name"], one["url"], one["kind"], "yes" if one["reachable"] else "no", _ago(one["seen"]))
             for one in remotes
         ]
         screen.table(_REMOTES, rows)
@@ -107,7 +110,7 @@ def push(
             return
         begin = time.monotonic()
         report = store.push(remote, ref or (), aliases=aliases)
-    _tell(run, report, f"to {remote}", time.monotonic() - begin)
+    _tell(run, report, remote, "to", time.monotonic() - begin)
 
 
 @with_invocation
@@ -135,7 +138,7 @@ def pull(
             return
         begin = time.monotonic()
         report = store.pull(remote, ref or (), aliases=aliases)
-    _tell(run, report, f"from {remote}", time.monotonic() - begin)
+    _tell(run, report, remote, "from", time.monotonic() - begin)
 
 
 @with_invocation
@@ -168,7 +171,7 @@ def sync(
         begin = time.monotonic()
         chosen = [one.id for one in going] if delete else False
         report = store.sync(remote, delete=chosen, grace=after, force=force)
-    _tell(run, report, f"to {remote}", time.monotonic() - begin)
+    _tell(run, report, remote, "to", time.monotonic() - begin)
 
 
 @with_invocation
@@ -223,6 +226,10 @@ def _age(at: int | None) -> str:
     return "" if at is None else age(format_moment(at))
 
 
+def _ago(moment: str | None) -> str:
+    return "never" if moment is None else f"{age(moment)} ago"
+
+
 def _remote(info: "RemoteInfo", *, there: bool) -> dict[str, Any]:
     kind = "mirror" if info.mirror else "origin" if info.origin else "store" if info.catalog else "read only"
     return {
@@ -248,48 +255,58 @@ def _tell_plan(run: Invocation, plan: "SyncPlan", going: "Sequence[VersionInfo]"
     document = {**plan.to_json(), "delete": [{"id": str(one.id), "ref": one.ref} for one in going]}
 
     def show(screen: Screen) -> None:
-        for one in plan.carry.versions[:_SHOWN]:
-            screen.line(f"BRING   {one.ref}  {format_size(one.nbytes)}")
-        if len(plan.carry.versions) > _SHOWN:
-            screen.line(f"… and {len(plan.carry.versions) - _SHOWN:,} more, --json shows all")
+        _list(screen, plan.carry.versions, "BRING   ")
         for version in going:
             screen.line(f"RETIRE  {version.ref}  {format_size(version.nbytes)}  not in the store it mirrors")
-        _rest(screen, plan)
-        screen.line(f"{plural(plan.carry.blobs, 'blob')} of {format_size(plan.carry.nbytes)} to bring")
+        _rest(screen, plan, aliases="to move", healed="to fill in")
+        if plan.is_empty:
+            screen.line("Nothing to bring")
+        else:
+            screen.line(f"{plural(plan.carry.blobs, 'blob')} of {format_size(plan.carry.nbytes)} to bring")
         screen.line("Nothing changed (dry run)")
 
     run.output.tell(document, show, ids=[str(one.id) for one in plan.carry.versions])
 
 
-def _rest(screen: Screen, plan: "SyncPlan") -> None:
+def _list(screen: Screen, versions: "Sequence[VersionInfo]", mark: str = "") -> None:
+    for one in versions[:_SHOWN]:
+        screen.line(f"{mark}{one.ref}  {format_size(one.nbytes)}")
+    if len(versions) > _SHOWN:
+        screen.line(f"… and {len(versions) - _SHOWN:,} more, --json shows all")
+
+
+def _rest(screen: Screen, plan: "SyncPlan", *, aliases: str, healed: str) -> None:
     if plan.aliases:
-        screen.line(f"{plural(len(plan.aliases), 'alias move')} ")
+        screen.line(f"Aliases: {len(plan.aliases):,} {aliases}")
     if plan.metrics:
-        screen.line(f"metrics of {plural(len(plan.metrics), 'version')}")
+        screen.line(f"Metrics of {plural(len(plan.metrics), 'version')}")
+    if count := len(plan.carry.healing) + len(plan.carry.manifests):
+        screen.line(f"{plural(count, 'object')} {healed} that {'was' if count == 1 else 'were'} damaged")
     if plan.retired:
-        screen.line(f"{plural(len(plan.retired), 'version')} left out that was retired there; name it to bring it back")
+        screen.line(f"{plural(len(plan.retired), 'version')} left out, retired there; push or pull by name brings back")
 
 
-def _tell(run: Invocation, report: "ShareReport", where: str, seconds: float) -> None:
+def _tell(run: Invocation, report: "ShareReport", remote: str, way: str, seconds: float) -> None:
     run.monitor.stop()
-    document = report.to_json()
 
     def show(screen: Screen) -> None:
-        for one in report.carried.versions[:_SHOWN]:
-            screen.line(f"{one.ref}  {format_size(one.nbytes)}")
-        if len(report.carried.versions) > _SHOWN:
-            screen.line(f"… and {len(report.carried.versions) - _SHOWN:,} more, --json shows all")
-        _rest(screen, report.plan)
-        removed = report.removed
-        if removed is not None and removed.retired is not None:
-            screen.line(f"{plural(len(removed.retired.versions), 'version')} retired {where}")
-            for version, why in removed.retired.kept.items():
-                screen.line(f"{version.hex()[:12]} stays: {'; '.join(map(str, why))}", style="yellow")
+        _list(screen, report.carried.versions)
+        _rest(screen, report.plan, aliases="moved", healed="filled in")
+        _removed(screen, report, remote)
         if report.plan.is_empty:
             screen.line("Nothing to bring; both are in step")
         else:
             size = format_size(report.carried.nbytes)
             versions = plural(len(report.carried.versions), "version")
-            screen.line(f"{versions}, {plural(report.carried.blobs, 'blob')} of {size} {where}  {took(seconds)}")
+            screen.line(f"{versions}, {plural(report.carried.blobs, 'blob')} of {size} {way} {remote}  {took(seconds)}")
 
-    run.output.tell(document, show, ids=[str(one.id) for one in report.carried.versions])
+    run.output.tell(report.to_json(), show, ids=[str(one.id) for one in report.carried.versions])
+
+
+def _removed(screen: Screen, report: "ShareReport", remote: str) -> None:
+    if report.removed is None or report.removed.retired is None:
+        return
+    retired = report.removed.retired
+    screen.line(f"{plural(len(retired.versions), 'version')} retired in {remote}")
+    for version, why in retired.kept.items():
+        screen.line(f"{version.hex()[:12]} stays in {remote}: {'; '.join(map(str, why))}", style="yellow")
