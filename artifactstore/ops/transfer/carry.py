@@ -14,8 +14,9 @@ from typing import Self
 
 from artifactstore.catalog.base import Committed, Grant, Place, VersionInfo, Written
 from artifactstore.catalog.objects import PRESENT
+from artifactstore.core.decode import read_manifest
 from artifactstore.core.digest import Digest
-from artifactstore.core.errors import Corrupt, NoSpace
+from artifactstore.core.errors import Corrupt, Invalid, NoSpace
 from artifactstore.core.events import Progress
 from artifactstore.core.manifest import MAX_BLOB, BlobInfo, Manifest
 from artifactstore.core.units import format_size
@@ -23,7 +24,7 @@ from artifactstore.depot import Depot
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.buffers import BufferPool
 from artifactstore.ops.transfer.claims import check_claims
-from artifactstore.ops.transfer.fetch import load_manifest, read_blob
+from artifactstore.ops.transfer.fetch import manifest_bytes, read_blob
 from artifactstore.ops.transfer.threads import start_pool
 from artifactstore.session import Session, Tags, in_session
 
@@ -119,6 +120,18 @@ def _check_space(target: Depot, plan: CarryPlan) -> None:
         )
 
 
+def _read_manifest(source: Depot, version: Digest) -> Manifest:
+    """As its id says and in the one way to write it: what is committed here is written anew"""
+    try:
+        return read_manifest(manifest_bytes(source, version), version)
+    except (Corrupt, Invalid) as e:
+        raise Corrupt(
+            f"{source.blobs.url}: version {version.hex()[:12]} cannot be taken: {e.message}",
+            code="manifest",
+            version=str(version),
+        ) from e
+
+
 class _Carrier:
     """Threads and memory for one run"""
 
@@ -156,7 +169,7 @@ class _Carrier:
             return in_session(self._target, "carry", lambda session: self._commit(session, version, manifest, places))
 
     def _manifest(self, version: VersionInfo) -> Manifest:
-        manifest = load_manifest(self._source, version.id)
+        manifest = _read_manifest(self._source, version.id)
         if manifest.artifact != version.artifact:
             raise Corrupt(
                 f"{self._source.blobs.url} says {version.id.hex()[:12]} is of {version.artifact}, its manifest says "
@@ -187,7 +200,7 @@ class _Carrier:
         self._target.step("carry.land.after")
 
     def _land_manifests(self, ids: Sequence[Digest], session: Session) -> None:
-        manifests = [load_manifest(self._source, one) for one in ids]
+        manifests = [_read_manifest(self._source, one) for one in ids]
         session.heal((), [session.write_manifest(one.id, one.raw) for one in manifests], manifests)
 
     def _commit(
