@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from artifactstore.blobs.layout import blob_key, manifest_key
 from artifactstore.blobs.memory import MemoryBlobs
+from artifactstore.catalog.base import RemoteInfo, Seen
 from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import Corrupt, Invalid, NotFound, Refused
 from artifactstore.core.lineage import Link, Relation
@@ -18,6 +19,7 @@ from tests.contract.catalog import manifest_of
 
 NAMES = ("org/base", "org/tuned")
 ALIASES = ("latest", "prod")
+REMOTES = ("usb", "team")
 CONTENTS = [bytes([65 + n]) * (n + 1) for n in range(4)]
 small = st.integers(0, 3)
 Step = tuple[str, int, int, int]
@@ -27,6 +29,7 @@ steps = st.lists(
             ["save"] * 6
             + ["link", "alias", "unalias", "metric", "pin", "unpin", "policy", "unpolicy", "damage", "repair"]
             + ["retire", "undo"] * 2
+            + ["remote", "seen", "seen", "unremote"]
             + ["collect"]
         ),
         small,
@@ -143,6 +146,20 @@ class History:
 
     def collect(self, _: int, __: int, ___: int) -> None:
         collect.run(self.depot, timedelta(0), force=True)
+
+    def remote(self, name: int, where: int, origin: int) -> None:
+        info = RemoteInfo(REMOTES[name % 2], f"/mnt/{where}", f"store {where}", None, origin=origin == 0)
+        self.depot.catalog.remotes.set(info)
+        self.depot.acknowledge()
+
+    def seen(self, name: int, held: int, gone: int) -> None:
+        seen = Seen("catalog", held, f"txid {gone}" if gone else None)
+        self.depot.catalog.remotes.note(REMOTES[name % 2], seen, [self._pick(held)], [self._pick(gone)])
+        self.depot.acknowledge()
+
+    def unremote(self, name: int, _: int, __: int) -> None:
+        self.depot.catalog.remotes.remove(REMOTES[name % 2])
+        self.depot.acknowledge()
 
     def _pick(self, which: int) -> Digest:
         return self.ids[which % len(self.ids)] if self.ids else Digest.of(b"none")

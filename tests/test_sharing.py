@@ -179,7 +179,7 @@ def test_what_was_retired_there_comes_back_by_its_name_only(mirrored, beside):
     plan = mirrored.plan_push("usb")
     assert plan.is_empty
     assert [one.ref for one in plan.retired] == ["other:1"]
-    report = mirrored.push("usb", ["other"])
+    report = mirrored.push("usb", ["other:1"])
     assert [one.ref for one in report.carried.versions] == ["other:1"]
     assert report.carried.blobs == 0
     assert version.id in ids(mirror)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from artifactstore.catalog.base import RemoteInfo, Seen
 from artifactstore.catalog.open import create_catalog, open_catalog
 from artifactstore.catalog.tables import metadata
 from artifactstore.catalog.upgrade import SCHEMA, VERSION_TABLE, migrations, schema, upgrade
@@ -56,6 +58,30 @@ def test_upgrading_makes_a_catalog_and_keeps_one(empty):
     assert catalog.versions.get(done.version.id) == done.version
     assert catalog.database.read(schema) == SCHEMA
     catalog.close()
+
+
+def test_a_catalog_without_remotes_gets_them_and_keeps_all_it_has(url):
+    with closing(open_catalog(url, store_id=None, catalog_id=None, settings=Settings())) as catalog:
+        done = save(catalog, manifest_of(b"1"))
+        before = list(catalog.dump())
+
+        def work(connection):
+            for statement in (
+                "DROP TABLE copy",
+                "DROP TABLE remote",
+                f"UPDATE {VERSION_TABLE} SET version_num = '0002'",
+            ):
+                connection.exec_driver_sql(statement)
+
+        catalog.database.write(work, exclusive=True)
+    with pytest.raises(Invalid, match="upgrade"):
+        open_catalog(url, store_id=None, catalog_id=None, settings=Settings())
+    assert upgrade(url) == SCHEMA
+    with closing(open_catalog(url, store_id=None, catalog_id=None, settings=Settings())) as catalog:
+        assert list(catalog.dump()) == before
+        catalog.remotes.set(RemoteInfo("usb", "/u", "s", None))
+        catalog.remotes.note("usb", Seen("c", 1, "t"), [done.version.id])
+        assert catalog.remotes.held("usb") == {done.version.id}
 
 
 def test_two_that_upgrade_at_once_agree(empty):
