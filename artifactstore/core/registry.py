@@ -159,6 +159,14 @@ def _matches(path: str, globs: Sequence[str]) -> bool:
 def _find(known: Mapping[str, T], name: str, what: str) -> T:
     if name in known:
         return known[name]
+    scheme, separator, _ = name.partition("://")
+    if separator:
+        # the rest may hold a password
+        raise Invalid(
+            f"What is at a URL of {scheme[:20]!a}:// is fetched by an entry of a registry, which says its sha256; only "
+            "hf://org/repo is fetched as it is",
+            code="source",
+        )
     hint = _close(name, known) or (f"; there are {', '.join(sorted(known))}" if known else "; the registry has none")
     raise NotFound(f"No {what} is called {name[:80]!r}{hint}", code=what, name=name, known=sorted(known))
 

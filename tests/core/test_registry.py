@@ -28,6 +28,13 @@ def refused(*texts, env=None):
     return message
 
 
+@pytest.mark.parametrize("name", ["http://me:secret@host/x", "file:///etc/passwd", "ftp://host/x"])
+def test_a_url_is_no_name_and_is_not_repeated(name):
+    with pytest.raises(Invalid, match="by an entry of a registry") as caught:
+        Registry.read([]).find([name])
+    assert name[8:] not in caught.value.message
+
+
 def test_an_entry_says_all_there_is_to_know():
     (model,) = read(
         CLIP + 'include = ["*.json", "unet/"]\nexclude = ["x.json"]\ndestination = "./models/clip/"\nlicense = "mit"\n'
