@@ -111,7 +111,7 @@ def test_of_many_at_once_one_holds_it(partials):
     held, overlaps = [], []
 
     def work():
-        for _ in range(50):
+        for _ in range(150):
             try:
                 with partials.claim(KEY) as partial:
                     held.append(1)
@@ -123,10 +123,15 @@ def test_of_many_at_once_one_holds_it(partials):
                 continue
 
     threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they meet between any two calls
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert set(overlaps) == {1}
     assert left(partials) == []
 
