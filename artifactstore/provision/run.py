@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,8 @@ def _take_in(depot: Depot, model: Model, work: RemotePlan, downloads: Downloads,
 
 def _source(depot: Depot, one: fetch.WantedFile, paths: dict[str, Path]) -> LocalFile | HeldFile:
     if one.held is None:
-        return ingest.examine_file(one.file.path, paths[one.file.digest])
+        # its bytes were just held against what the hub says
+        return replace(ingest.examine_file(one.file.path, paths[one.file.digest]), sha256=one.file.sha256)
     return HeldFile.of(depot, one.held.version, one.held.manifest, one.held.entry, one.file.path)
 
 

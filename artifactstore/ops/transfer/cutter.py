@@ -19,7 +19,7 @@ from artifactstore.core.formats.cutting import (
 from artifactstore.core.manifest import BlobInfo, Extent, FileEntry
 from artifactstore.ops.transfer.buffers import Buffer
 from artifactstore.ops.transfer.source import Reading, Source
-from artifactstore.ops.transfer.upload import BlobRef, OrderedHash, Upload
+from artifactstore.ops.transfer.upload import BlobRef, KnownHash, OrderedHash, Upload
 
 
 class _Rule(Protocol):
@@ -116,7 +116,8 @@ class _FileCutter:
 
     def __init__(self, upload: Upload, draft: FileDraft, reading: Reading) -> None:
         self._upload, self._draft, self._reading = upload, draft, reading
-        self._sha256 = OrderedHash(hashlib.sha256())
+        known = draft.source.sha256
+        self._sha256 = OrderedHash(hashlib.sha256()) if known is None else KnownHash(known)
 
     def run(self) -> None:
         """Cut at the format's regions, or by content where there are none"""

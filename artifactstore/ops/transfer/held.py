@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from artifactstore.catalog.base import VersionInfo
+from artifactstore.core.digest import Sha256
 from artifactstore.core.formats.base import FileInfo
 from artifactstore.core.formats.detect import examine
 from artifactstore.core.manifest import FileEntry, Manifest
@@ -58,6 +59,11 @@ class HeldFile:
     def size(self) -> int:
         """Bytes in all"""
         return self.entry.size
+
+    @property
+    def sha256(self) -> Sha256:
+        """As it was hashed when it came in"""
+        return self.entry.sha256
 
     def open(self) -> HeldReading:
         """Begin to read"""

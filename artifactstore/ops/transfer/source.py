@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from artifactstore.core.digest import Sha256
 from artifactstore.core.errors import Denied, Invalid, NotFound, StoreError, Unavailable
 from artifactstore.core.formats.base import FileInfo
 from artifactstore.core.names import SafePath
@@ -30,6 +31,10 @@ class Source(Protocol):
     @property
     def info(self) -> FileInfo:
         """What its format says: tensors and where to cut"""
+
+    @property
+    def sha256(self) -> Sha256 | None:
+        """Of its bytes, where they were hashed already as they are; None to hash them"""
 
     def open(self) -> "Reading":
         """Begin to read"""
@@ -167,6 +172,7 @@ class LocalFile:
     local: Path
     stamp: Stamp
     info: FileInfo
+    sha256: Sha256 | None = None
 
     @property
     def size(self) -> int:
@@ -192,6 +198,7 @@ class MemoryFile:
     info: FileInfo
     sizes: tuple[int, ...]
     parts: Sequence[Part] = field(repr=False)
+    sha256: Sha256 | None = None
 
     @property
     def size(self) -> int:
