@@ -10,7 +10,7 @@ from artifactstore.catalog.base import VersionInfo
 from artifactstore.core.digest import Digest
 from artifactstore.core.names import AliasName, ArtifactName
 from artifactstore.core.ordering import parents_first
-from artifactstore.core.verdict import needed_by
+from artifactstore.core.verdict import Need, needed_by
 from artifactstore.depot import Depot
 from artifactstore.ops.transfer import carry
 from artifactstore.ops.transfer.carry import CarryPlan, CarryReport
@@ -85,7 +85,7 @@ def plan(source: Depot, target: Depot, refs: Sequence[VersionInfo] | None, namin
     named = [one.id for one in refs or ()]
     wanted = infos if refs is None else {*named, *needed_by(named, survey.needs)}
     active = target.catalog.versions.active()
-    gone = target.catalog.replays.versions([one for one in wanted if one not in active and one not in named])
+    gone = _let_go(target, [one for one in wanted if one not in active], named, survey.needs)
     ordered = parents_first((one for one in infos if one in wanted and one not in gone), survey.needs)
     carried = carry.plan(source, target, [infos[one] for one in ordered])
     held = active | {one.id for one in carried.versions}
@@ -121,6 +121,13 @@ def superfluous(source: Depot, target: Depot) -> tuple[VersionInfo, ...]:
     """Versions that the target has and the source has not"""
     here = source.catalog.versions.active()
     return tuple(one for one in target.catalog.versions.list(sort="taken:asc") if one.id not in here)
+
+
+def _let_go(target: Depot, lacking: Sequence[Digest], named: Sequence[Digest], needs: Sequence[Need]) -> set[Digest]:
+    """What the target retired and nobody named, and nothing that comes will need"""
+    retired = set(target.catalog.replays.versions(lacking))
+    coming = [one for one in lacking if one not in retired or one in named]
+    return retired.difference(coming, needed_by(coming, needs))
 
 
 def _aliases(source: Depot, target: Depot, scope: Mapping[Digest, VersionInfo], naming: Naming) -> Iterable[AliasMove]:
