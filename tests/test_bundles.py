@@ -16,6 +16,7 @@ from artifactstore.core.errors import Corrupt, NotFound, Refused, StoreError
 from artifactstore.core.settings import Settings
 from artifactstore.ops import bundle
 from artifactstore.ops.sync import Naming
+from artifactstore.ops.transfer.bundled import open_bundle
 from artifactstore.ops.transfer.signature import Signer
 from artifactstore.store import Store
 from tests.crash.harness import points, run
@@ -185,10 +186,28 @@ def test_a_signed_bundle_is_finished_and_left_alone_like_any(source, tmp_path):
     for other in (None, Signer(make_pair(tmp_path, "other")[0])):
         with pytest.raises(Refused, match="other content"):
             make(source, path, "hero:1", signer=other)
-    part = path.rename(tmp_path / "y.tar.part")
-    part.write_bytes(before[:-1100])
-    make(source, tmp_path / "y.tar", "hero:1", signer=signer)
-    assert (tmp_path / "y.tar").read_bytes()[:-3000] == before[:-3000]
+
+
+@pytest.mark.parametrize("part", [None, 1000, 100_000])
+def test_a_piece_of_a_signature_is_signed_anew(source, tmp_path, part):
+    private, public = make_pair(tmp_path, "studio")
+    small = tmp_path / "small"
+    small.write_bytes(b"small" * 10_000)
+    source.add([small], name="small")
+    whole = make(source, tmp_path / "whole.tar", "small", signer=Signer(private)).read_bytes()
+    plain = make(source, tmp_path / "plain.tar", "small").stat().st_size - 1024
+    for keep in (plain, plain + 700, plain + 2000, len(whole) - 1024, len(whole) - 1):
+        for path in tmp_path.glob("x.tar*"):
+            path.unlink()
+        size = part or len(whole) + 1
+        for number, start in enumerate(range(0, keep, size), 1):
+            name = f"x.tar.{number:03d}" if part else "x.tar"
+            ending = "" if start + size <= keep else ".part"
+            (tmp_path / f"{name}{ending}").write_bytes(whole[start : min(start + size, keep)])
+        make(source, tmp_path / "x.tar", "small", part=part, signer=Signer(private))
+        with open_bundle(tmp_path / "x.tar", public) as found:
+            assert found.signature.state == "valid"
+        assert not list(tmp_path.glob("x.tar*.part"))
 
 
 def test_a_version_that_was_let_go_here_comes_back(source, target, model, tmp_path):

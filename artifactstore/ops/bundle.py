@@ -28,7 +28,7 @@ from artifactstore.ops.transfer.fetch import damaged, manifest_bytes, read_blob
 from artifactstore.ops.transfer.packing import Cargo, Load, Piece, lay_out, pack
 from artifactstore.ops.transfer.signature import Signer
 from artifactstore.ops.transfer.space import check_space
-from artifactstore.ops.transfer.tarball import Tarball, occupied
+from artifactstore.ops.transfer.tarball import Tarball
 from artifactstore.ops.transfer.threads import start_pool
 
 _AHEAD = 4
@@ -131,6 +131,7 @@ def run(depot: Depot, plan: BundlePlan, *, signer: Signer | None = None, force: 
         done, whole = writing.resume()
         if not whole:
             out.start(done)
+            done = max(done, out.finished)
             check_space(plan.nbytes - done, plan.dest.parent)
             with reading(depot, *(one.version.id for one in plan.load.cargo)):
                 writing.write_rest()
@@ -167,11 +168,14 @@ class _Writing:
                     break
                 self._begin = piece.member.end
                 self._tell(self._begin)
-            if self._begin == self._plan.nbytes - len(END) and self._is_ended(parts):
+            behind = self._begin == self._plan.nbytes - len(END)
+            if behind and self._is_ended(parts):
                 self._out.position = parts.size
                 return parts.size, True
-        if self._begin < self._out.finished:
-            raise occupied(parts.locate(self._begin).path)
+            ended = parts.size % BLOCK == 0 and parts.read(max(parts.size - len(END), 0), len(END)) == END
+        if behind and self._signer is not None and not ended:
+            # there is chance in a signature: a piece of one fits no other
+            self._out.take_back(self._begin)
         return self._begin, False
 
     def write_rest(self) -> None:

@@ -303,6 +303,12 @@ def test_from_any_piece_with_any_damage_it_is_finished_to_the_same_bytes(full, t
         name = f"x.tar.{number:03d}" if part else "x.tar"
         ending = "" if start + size <= keep else ".part"
         (folder / f"{name}{ending}").write_bytes(piece[start : start + size])
+    if part is None and keep == len(raw):
+        (folder / "x.tar.part").replace(folder / "x.tar")
+        if flaw is not None:
+            with pytest.raises(Refused, match="other content"):
+                make(full, folder / "x.tar", *BOTH)
+            return
     report = make(full, folder / "x.tar", *BOTH, part=part)
     assert joined(folder / "x.tar") == raw
     assert report.written_bytes + report.resumed_bytes == len(raw)

@@ -30,13 +30,17 @@ _FLUSHED = 128 << 20
 
 
 class Tarball:
-    """The stream `dest`, in parts of `part` bytes or in one; one process writes it at a time"""
+    """The stream `dest`, in parts of `part` bytes or in one; one process writes it at a time
 
-    def __init__(self, dest: Path, part: int | None = None) -> None:
-        self._dest, self._part = dest, part
+    What lies in a full part is compared and not written again. flush: bytes after which the disk is made to begin.
+    """
+
+    def __init__(self, dest: Path, part: int | None = None, *, flush: int = _FLUSHED) -> None:
+        self._dest, self._part, self._flush_after = dest, part, flush
         self._finished, begun = self._found()
         self._paths = [*self._finished, *begun]
         self._fd = self._lock = -1
+        self._full: Parts | None = None
         self.position = 0
         self._unflushed = 0
         self._flushing: Future[None] | None = None
@@ -50,6 +54,8 @@ class Tarball:
     ) -> None:
         if self._flusher is not None:
             self._flusher.shutdown(wait=True)
+        if self._full is not None:
+            self._full.close()
         for fd in {self._fd, self._lock} - {-1}:
             os.close(fd)
 
@@ -86,35 +92,47 @@ class Tarball:
             raise Busy(f"Another process wrote {self._dest} meanwhile; run this again", path=str(self._dest))
 
     def start(self, offset: int) -> None:
-        """Go on from here; what lies behind is dropped. Raise Refused when that has its last name"""
-        if offset < self.finished:
-            raise occupied(self._finished[min(offset // (self._part or self.finished), len(self._finished) - 1)])
+        """Go on from here; what lies behind is dropped. Raise Refused for what has its last name and is no full part"""
+        for path in self._finished:
+            if path.stat().st_size != self._part:
+                raise occupied(path)
         self.position = offset
+        self._full = Parts(self._finished) if self._finished else None
         with self._translated(self._dest):
             if len(self._paths) > len(self._finished):
-                os.truncate(self._paths[-1], offset - self.finished)
+                os.truncate(self._paths[-1], max(offset - self.finished, 0))
+
+    def take_back(self, offset: int) -> None:
+        """Full parts that hold what lies behind are unfinished again"""
+        if self._part is None:
+            return
+        with self._translated(self._dest):
+            for number in range(len(self._finished), offset // self._part, -1):
+                self._final(number).rename(self._begun(number))
+        self._finished, begun = self._found()
+        self._paths = [*self._finished, *begun]
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append"""
+        """Append; raise Refused where a full part holds something else"""
         view = memoryview(data)
+        if self._full is not None and self.position < self._full.size:
+            found = self._full.read(self.position, len(view))
+            if found != view[: len(found)]:
+                raise occupied(self._full.locate(self.position).path)
+            self.position += len(found)
+            view = view[len(found) :]
         while view:
-            if self._fd < 0:
-                self._open()
-            room = self._room()
-            with self._translated(self._begun(self._number)):
-                count = os.write(self._fd, view[:room])
-            self.position += count
-            self._unflushed += count
-            view = view[count:]
-            if count == room:
-                self._close(self._number - 1)
-            elif self._unflushed >= _FLUSHED:
-                self._flush()
+            view = view[self._append(view) :]
 
     def finish(self) -> None:
-        """Make the last file durable and give it its name"""
+        """Make the last file durable and give it its name; raise Refused when there is more than was written"""
+        if self._full is not None and self.position < self._full.size:
+            raise occupied(self._full.locate(self.position).path)
         if self._fd >= 0:  # else the last part was full to the byte
             self._close(self._number)
+        with self._translated(self._dest):
+            for path in self._left_over():
+                path.unlink()
 
     def discard(self) -> None:
         """Remove what is there, finished or not, and hold what will be"""
@@ -149,13 +167,37 @@ class Tarball:
         begun = self._begun(len(finished) + 1)
         return finished, [begun] if os.path.lexists(begun) else []
 
+    def _append(self, view: memoryview) -> int:
+        """As much as one call to the system, and what is left of the part, takes"""
+        if self._fd < 0:
+            self._open()
+        room = self._room()
+        with self._translated(self._begun(self._number)):
+            count = os.write(self._fd, view[:room])
+        self.position += count
+        self._unflushed += count
+        if count == room:
+            self._close(self._number - 1)
+        elif self._unflushed >= self._flush_after:
+            self._flush()
+        return count
+
+    def _left_over(self) -> Iterator[Path]:
+        """Parts that were begun behind the last"""
+        number = len(self.paths) + 1
+        while self._part and os.path.lexists(path := self._begun(number)):
+            yield path
+            number += 1
+
     def _open(self) -> None:
         """The file in which the next byte goes, which may be new"""
         path = self._begun(self._number)
         with self._translated(path):
             self._fd = os.open(path, _FLAGS, 0o644)
             check_regular(str(path), os.fstat(self._fd))
-            os.lseek(self._fd, 0, os.SEEK_END)
+            here = self.position % self._part if self._part else self.position
+            os.ftruncate(self._fd, here)
+            os.lseek(self._fd, here, os.SEEK_SET)
 
     def _flush(self) -> None:
         if self._flusher is None:

@@ -153,7 +153,7 @@ def other_settings(parts):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (no_manifest, "tells of a:1, whose manifest is not in"),
+        (no_manifest, "tells of [ab]:1, whose manifest is not in"),
         (no_blob, "names no version that has the blobs which are left out"),
         (stray_blob, "belongs to no version"),
         (stray_manifest, "belongs to no version"),
