@@ -229,6 +229,7 @@ def _look(depot: Depot, model: Model, options: FetchOptions) -> FetchItem:
 
 def _upstream(origin: HubRef | WebFile, options: FetchOptions) -> Upstream:
     # urllib3 opens a socket when it is imported, to see whether there is IPv6
+    from artifactstore.upstream.guard import Place  # noqa: PLC0415
     from artifactstore.upstream.hub import HubUpstream  # noqa: PLC0415
     from artifactstore.upstream.web import WebUpstream  # noqa: PLC0415
 
@@ -236,7 +237,11 @@ def _upstream(origin: HubRef | WebFile, options: FetchOptions) -> Upstream:
         return WebUpstream(origin.url, origin.sha256, reach=options.reach)
     # the whole list, as what is here of this commit may be more than one file
     repo = replace(origin, file=None)
-    return HubUpstream(repo, endpoint=options.endpoint, token=options.token, reach=options.reach)
+    reach = options.reach
+    if options.endpoint != ENDPOINT:
+        # whoever names a mirror in the house may call it by a public name
+        reach = replace(reach, trusted=reach.trusted | {Place.of(options.endpoint).host})
+    return HubUpstream(repo, endpoint=options.endpoint, token=options.token, reach=reach)
 
 
 def _offline(depot: Depot, model: Model) -> FetchItem:

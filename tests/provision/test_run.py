@@ -15,6 +15,7 @@ from artifactstore.ops.describe import details
 from artifactstore.ops.fetch import find_version
 from artifactstore.provision.run import joined, run
 from artifactstore.upstream.partial import PartialKey, Partials
+from artifactstore.upstream.reach import Reach
 from tests.provision.conftest import TOKEN
 from tests.shelf import CARD, TOKENIZER, Fetching, total, weights, whole
 
@@ -406,3 +407,10 @@ def test_sha256_of_all_files_is_that_of_the_hub(fetching, hub):
     version = fetching.version(fetching.models("org/one"))
     stored = {file.path: file.sha256 for file in fetching.depot.catalog.versions.files(version.id)}
     assert stored == {path: Sha256.of(data) for path, data in files.items()}
+
+
+def test_a_hub_in_the_house_may_have_a_public_name(hub, fetching):
+    hub.repo("org/one", whole())
+    endpoint = f"http://mirror.example.com:{hub.endpoint.rpartition(':')[2]}"
+    reach = Reach(resolver=lambda _host, _port: ("127.0.0.1",))
+    assert fetching.version(fetching.models("org/one"), endpoint=endpoint, reach=reach).ref == "org/one:1"
