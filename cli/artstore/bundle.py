@@ -30,6 +30,23 @@ Trusted = Annotated[
     typer.Option("--trusted-keys", metavar="DIR", help="Accept only what one of these public keys (PEM) has signed."),
 ]
 
+Delta = Annotated[
+    str | None,
+    typer.Option("--delta", metavar="HAVE", help="Leave out what the other side's bundle have has written down."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", metavar="SIZE", help="Write FILE.001, FILE.002 … of at most so much, such as 3.9GB."),
+]
+Sign = Annotated[
+    str | None,
+    typer.Option(
+        "--sign",
+        metavar="KEY",
+        help=f"Sign with this private key (PEM, elliptic curve). Its password: {_PASSWORD}, else it is asked for.",
+    ),
+]
+
 app = typer.Typer(help="Carry versions in files: have, create, inspect, apply")
 
 
@@ -63,22 +80,9 @@ def create(
         list[str], typer.Argument(metavar="REF…", help="name, name@alias, name:number, an id or a request id.")
     ],
     to: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The bundle to write.")],
-    delta: Annotated[
-        str | None,
-        typer.Option("--delta", metavar="HAVE", help="Leave out what the other side's bundle have has written down."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="SIZE", help="Write FILE.001, FILE.002 … of at most so much, such as 3.9GB."),
-    ] = None,
-    sign: Annotated[
-        str | None,
-        typer.Option(
-            "--sign",
-            metavar="KEY",
-            help=f"Sign with this private key (PEM, elliptic curve). Its password: {_PASSWORD}, else it is asked for.",
-        ),
-    ] = None,
+    delta: Delta = None,
+    split: Split = None,
+    sign: Sign = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that has other content.")] = False,
     dry_run: DryRun = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Bundles: written to the byte as planned, the same from the same versions, gone on with wherever they were cut off"""
+"""Bundles: written as planned to the byte, the same from the same versions, finished wherever they were cut"""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Bundled: a bundle opened, its documents seen to be what its names say, and its signature checked before all else"""
+"""Bundled: a bundle opened, its signature checked first, its documents seen to agree"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

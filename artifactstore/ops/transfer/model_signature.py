@@ -1,4 +1,4 @@
-"""OpenSSF model signatures over what was hashed already, by the library model-signing and a key of an elliptic curve"""
+"""OpenSSF model signatures over what was hashed already, by a key of an elliptic curve"""
 
 import hashlib
 import io
