@@ -1,4 +1,4 @@
-"""Sharing: push and pull over loopback S3, bundles and fetches of 2 GB, against rclone, tar and hf in the same run"""
+"""Sharing: push, pull, bundles and fetches of 2 GB, against rclone, tar and hf in the same run"""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Fetch, push, pull, sync, bundle create and apply killed at any moment: a next run moves only the rest, to the bit"""
+"""Fetch, push, pull, sync and bundles killed at any moment: a next run moves only the rest, to the bit"""
 
 import os
 import random
