@@ -125,9 +125,10 @@ def superfluous(source: Depot, target: Depot) -> tuple[VersionInfo, ...]:
 
 def _let_go(target: Depot, lacking: Sequence[Digest], named: Sequence[Digest], needs: Sequence[Need]) -> set[Digest]:
     """What the target retired and nobody named, and nothing that comes will need"""
-    retired = set(target.catalog.replays.versions(lacking))
+    retired = target.catalog.replays.versions(lacking)
     coming = [one for one in lacking if one not in retired or one in named]
-    return retired.difference(coming, needed_by(coming, needs))
+    needed = needed_by(coming, needs)
+    return {one for one in lacking if one in retired and one not in named and one not in needed}
 
 
 def _aliases(source: Depot, target: Depot, scope: Mapping[Digest, VersionInfo], naming: Naming) -> Iterable[AliasMove]:

@@ -1,4 +1,4 @@
-"""Carry: versions from one store into another: parents first, only blobs that are missing, each checked on arrival
+"""Carry: versions from one store into another, parents first, only what is missing, checked on arrival
 
 It is a save of the target (PROTOCOL, other stores): blobs, then the manifest, then the rows; numbers are the target's
 own. What arrived is committed every few hundred megabytes, as a repair commits, so that one that was killed goes on:
