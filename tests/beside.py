@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from artifactstore.core.settings import Settings
 from artifactstore.store import Store
 from tests.catalog.proxy import Proxy
+from tests.ops.trees import contents
 from tests.servers import S3_BUCKET
 
 MIB = 1 << 20
@@ -83,6 +84,25 @@ class Beside:
         parents = [store.link("org/base", "adapter")]
         store.add([self.model(2)], name="org/tuned", parents=parents, aliases=["latest"], step=3)
         store.add([self.model(3)], name="other")
+
+    def mirrored(self):
+        """A store with a family, and a mirror of it named `usb`, filled"""
+        store = self.store()
+        self.family(store)
+        store.remote_add("usb", self.url("folder"))
+        store.push("usb")
+        return store
+
+    def mirror_of(self, store, name="usb"):
+        """Its mirror, opened by its owner's catalog"""
+        info = store.depot.catalog.remotes.get(name)
+        return self.open(info.url, info.catalog)
+
+    def checked(self, store, ref, seed):
+        """Fail unless a version's files are those of a model"""
+        out = self.folder / f"out{secrets.token_hex(4)}"
+        store.checkout(ref, out)
+        assert contents(out) == contents(self.model(seed))
 
 
 class CountingProxy(Proxy):

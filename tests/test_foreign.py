@@ -186,6 +186,14 @@ def test_a_damaged_journal_is_named(store, look, beside, damage):
     assert caught.value.message.isprintable()
 
 
+def test_two_records_in_one_place(store, look):
+    look(store.depot.blobs.url)[0].close()
+    *_, record = sorted(Path(store.depot.blobs.url).glob("journal/*/*.json"))
+    (record.parent / f"{record.name[:13]}{'0' * 32}.json").write_bytes(record.read_bytes())
+    with pytest.raises(Corrupt, match="stands beside"):
+        look(store.depot.blobs.url)
+
+
 @pytest.mark.parametrize("name", ["../../x", "x" * 5000, "a/b", "\n", "", ".."])
 def test_a_name_of_a_catalog_leads_nowhere(look, beside, name):
     blobs = MemoryBlobs("m")
