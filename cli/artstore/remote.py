@@ -261,7 +261,7 @@ def _tell_plan(run: Invocation, plan: "SyncPlan", going: "Sequence[VersionInfo]"
         _rest(screen, plan, aliases="to move", healed="to fill in")
         if plan.is_empty:
             screen.line("Nothing to bring")
-        else:
+        elif not plan.carry.is_empty:
             screen.line(f"{plural(plan.carry.blobs, 'blob')} of {format_size(plan.carry.nbytes)} to bring")
         screen.line("Nothing changed (dry run)")
 
@@ -295,6 +295,8 @@ def _tell(run: Invocation, report: "ShareReport", remote: str, way: str, seconds
         _removed(screen, report, remote)
         if report.plan.is_empty:
             screen.line("Nothing to bring; both are in step")
+        elif report.plan.carry.is_empty:
+            screen.line("Both are in step")
         else:
             size = format_size(report.carried.nbytes)
             versions = plural(len(report.carried.versions), "version")

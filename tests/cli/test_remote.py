@@ -56,6 +56,14 @@ def test_ids_and_documents(mirror):
     plan = document("push", "usb", "-n")
     assert (plan["versions"], plan["blobs"], plan["delete"]) == ([], 0, [])
     assert done("push", "usb", "-q") == ""
+    done("metric", "bert", "loss=0.25")
+    done("alias", "set", "bert", "prod", "bert")
+    assert done("sync", "usb", "-n").splitlines() == [
+        "Aliases: 1 to move",
+        "Metrics of 1 version",
+        "Nothing changed (dry run)",
+    ]
+    assert done("sync", "usb").splitlines() == ["Aliases: 1 moved", "Metrics of 1 version", "Both are in step"]
     assert done("whereis", "bert", "-q") == "here\nusb\n"
     places = document("whereis", "bert")["places"]
     assert [(one["name"], one["state"]) for one in places] == [("here", "here"), ("usb", "reachable")]
