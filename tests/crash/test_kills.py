@@ -15,8 +15,6 @@ from artifactstore.store import Store
 from tests.crash import harness
 from tests.crash.stores import Place
 
-MIB = 1 << 20
-
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def place(request, tmp_path):
@@ -27,10 +25,10 @@ def place(request, tmp_path):
 
 
 def sources(folder: Path, seed: int) -> Path:
-    """A small model whose first tensor never changes, and a text beside it"""
+    """A small model whose first tensor never changes, by its name in a blob of its own, and a text beside it"""
     folder.mkdir(parents=True, exist_ok=True)
-    changing = np.random.default_rng(seed).integers(0, 255, 5 * MIB, dtype=np.uint8)
-    save_file({"frozen": np.arange(MIB, dtype=np.int32), "w": changing}, folder / "model.safetensors")
+    changing = np.random.default_rng(seed).integers(0, 255, 50_000, dtype=np.uint8)
+    save_file({"body": np.arange(1 << 16, dtype=np.int32), "w": changing}, folder / "model.safetensors")
     (folder / "config.json").write_text(f'{{"seed": {seed}}}')
     return folder
 

@@ -1,5 +1,6 @@
 """Where stores are broken, and how the broken ones are counted aloud"""
 
+import functools
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 pytest.register_assert_rewrite("tests.faults.operations", "tests.faults.soundness", "tests.faults.attempts")
 
 from tests.faults import seccomp  # noqa: E402  # what is imported before is not rewritten
+from tests.faults.grounds import prepare, sparse  # noqa: E402  # as above
 from tests.faults.scale import SEED, SOAK  # noqa: E402  # as above
 
 
@@ -24,6 +26,13 @@ def workplace():
     folder = Path(tempfile.mkdtemp(prefix="artstore-faults-"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def ground_of(tmp_path_factory):
+    """What an operation starts from, made once for all faults"""
+    folder = tmp_path_factory.mktemp("grounds")
+    return functools.cache(lambda operation: sparse(prepare(operation, folder)))
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def cores() -> int:
 
 def everywhere(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """The results of `work`, done by as many processes as there are cores; only results need to pickle"""
+    if cores() == 1:
+        return [work(item) for item in items]
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork"), _inherit, (work, items)) as pool:
         return list(pool.map(_do, range(len(items))))
 

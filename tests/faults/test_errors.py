@@ -1,7 +1,9 @@
 """The n-th call fails, once or from then on, for every n: told rightly, and the store is as whole as before"""
 
 import errno
+import functools
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,13 +16,12 @@ from artifactstore.core.events import silent
 from tests.cli.calling import call
 from tests.faults.attempts import Attempt, attempt
 from tests.faults.calls import SYNCS, Call, Fail, Judge, Shorten, Verdict, watched
-from tests.faults.grounds import Ground, prepare, sparse
+from tests.faults.grounds import Ground, prepare
 from tests.faults.operations import OPERATIONS
-from tests.faults.scale import choose, everywhere, sample
+from tests.faults.scale import SOAK, everywhere
 
-# How often an operation is run with a fault. In every run of the suite they are shared out to operations and faults, so
-# that not every call has its turn.
-RUNS = choose(600, 1 << 30)
+# Of an operation and a fault, in a run of the suite: other kinds of calls of each operation, and so every kind of some.
+KINDS = 4
 
 # What no disk does: to look at where a file stands, to close it, to lock it.
 _NO_DISK = {"lseek", "close", "fcntl", "flock", "readlink", "readlinkat"}
@@ -73,14 +74,37 @@ def failing(fault: Fault, turn: int, *, for_ever: bool) -> Judge:
     return judge
 
 
-def turns(ground: Ground, fault: Fault) -> list[int]:
-    """Every turn there is in a run without faults, and one more, or a sample of them"""
+@functools.cache
+def without_faults(ground: Ground) -> list[Call]:
+    """The calls of a run that nothing happens to"""
     with ground.copied() as store:
-        whole = attempt(ground.operation, store)
-    hit = sum(map(fault.hits, whole.watch.calls))
-    some = sample(list(range(1, hit + 1)), RUNS // (2 * len(FAULTS) * len(OPERATIONS)) - 1)
-    # and one more than there are, with which it completes
-    return [*some, hit + 1]
+        return attempt(ground.operation, store).watch.calls
+
+
+def turns(ground: Ground, fault: Fault) -> list[int]:
+    """Every turn there is in a run without faults, or one of some kinds of calls, and one more than there are"""
+    hit = [call.name for call in without_faults(ground) if fault.hits(call)]
+    if SOAK:
+        return list(range(1, len(hit) + 2))
+    names = sorted({*hit})
+    at = KINDS * OPERATIONS.index(ground.operation) if ground.operation in OPERATIONS else 0
+    dice = random.Random(f"{ground.operation.name} {fault.name}")
+    some = {dice.choice(_turns_of(names[(at + turn) % len(names)], hit)) for turn in range(KINDS)}
+    return [*sorted(some), len(hit) + 1]
+
+
+def _turns_of(name: str, hit: list[str]) -> list[int]:
+    return [turn for turn, other in enumerate(hit, 1) if other == name]
+
+
+def cases(ground: Ground, fault: Fault) -> list[tuple[int, bool]]:
+    """Turns that fail once and those that fail for ever; a run of the suite does the one or the other"""
+    first = len(ground.operation.name) + len(fault.name)
+    return [
+        (turn, for_ever)
+        for number, turn in enumerate(turns(ground, fault), first)
+        for for_ever in ((False, True) if SOAK else (number % 2 == 0,))
+    ]
 
 
 def fail(ground: Ground, fault: Fault, case: tuple[int, bool]) -> str:
@@ -112,11 +136,10 @@ def assert_told(tried: Attempt, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_every_error_is_told_and_nothing_is_lost(operation, fault, workplace, say):
+def test_every_error_is_told_and_nothing_is_lost(operation, fault, ground_of, say):
     begin = time.monotonic()
-    ground = sparse(prepare(operation, workplace))
-    cases = [(turn, for_ever) for turn in turns(ground, fault) for for_ever in (False, True)]
-    ends = Counter(everywhere(partial(fail, ground, fault), cases))
+    ground = ground_of(operation)
+    ends = Counter(everywhere(partial(fail, ground, fault), cases(ground, fault)))
     told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
     say(f"{operation.name}, {fault.name}: {told}, {time.monotonic() - begin:.0f} s")
     assert ends.total() > ends["not hit"]

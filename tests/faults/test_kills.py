@@ -12,7 +12,7 @@ from tests.crash import harness
 from tests.faults import seccomp
 from tests.faults.attempts import attempt
 from tests.faults.calls import CHANGING, Die, DieHalfway, Judge, passing
-from tests.faults.grounds import Ground, prepare, sparse
+from tests.faults.grounds import Ground
 from tests.faults.operations import OPERATIONS
 from tests.faults.scale import SEED, SOAK, choose, everywhere, sample
 
@@ -96,9 +96,9 @@ def _crashed(ground: Ground, order: random.Random, at: list[Point], length: int)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_nothing_acknowledged_is_lost(operation, workplace, say):
+def test_nothing_acknowledged_is_lost(operation, ground_of, say):
     begin, share = time.monotonic(), -(-KILLS // len(OPERATIONS))
-    ground = sparse(prepare(operation, workplace))
+    ground = ground_of(operation)
     every = points(ground)
     hit = crashes(ground, sample(every, share), share)
     seconds = time.monotonic() - begin
