@@ -45,6 +45,8 @@ class Invocation:
         where = self.locate()
         if make and where.default and not (Path(where.store) / MARK).exists():
             return Store.init(where.store, where.catalog, settings=self.settings, monitor=self.monitor)
+        if read_only and self._is_foreign(where):
+            return Store(self._open_foreign(where))
         return Store.open(where.store, where.catalog, settings=self.settings, monitor=self.monitor, read_only=read_only)
 
     def open_rows(self) -> "Depot":
@@ -52,10 +54,23 @@ class Invocation:
         from artifactstore.depot import open_depot  # noqa: PLC0415  # as above
 
         where = self.locate()
+        if self._is_foreign(where):
+            return self._open_foreign(where)
         return open_depot(where.store, where.catalog, settings=self.settings, monitor=self.monitor, read_only=True)
+
+    def _is_foreign(self, where: Location) -> bool:
+        """Whether it is a store elsewhere whose catalog nobody named: it can be read by its journal"""
+        return where.catalog is None and "://" in where.store and not where.store.startswith("file:")
+
+    def _open_foreign(self, where: Location) -> "Depot":
+        from artifactstore.foreign import open_foreign  # noqa: PLC0415  # as above
+
+        return open_foreign(where.store, settings=self.settings, monitor=self.monitor)
 
     def open_for_reading(self) -> "Store":
         """Open it to read and to note what was found, or only to read where nothing may be written"""
+        if self._is_foreign(self.locate()):
+            return self.open(read_only=True)
         try:
             return self.open()
         except Denied:

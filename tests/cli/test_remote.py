@@ -1,11 +1,13 @@
 """artstore remote, push, pull, sync, clone and whereis: what a person sees, and what programs read"""
 
 import json
+import secrets
 import shutil
 
 import pytest
 
 from tests.cli.calling import call, contents, document, done, refused
+from tests.servers import S3_BUCKET
 
 
 @pytest.fixture
@@ -206,3 +208,14 @@ def test_gc_keeps_what_too_few_others_hold(mirror, place):
     done("policy", "set", "bert", "--where 'number < 4' --min-copies 2")
     shown = done("policy", "test", "bert")
     assert "only 1 of 2 copies elsewhere (usb)" in shown
+
+
+def test_a_mirror_elsewhere_is_read_by_its_journal(store, place, moto_endpoint):
+    url = f"s3://{S3_BUCKET}/{secrets.token_hex(6)}?endpoint_url={moto_endpoint}&region=us-east-1"
+    done("remote", "add", "cloud", url)
+    done("push", "cloud")
+    assert done("ls", "--store", url).splitlines()[1].split()[0] == "bert:1"
+    assert document("show", "bert", "--store", url)["ref"] == "bert:1"
+    done("checkout", "bert", place / "out", "--store", url)
+    done("checkout", "bert", place / "here")
+    assert (place / "out/weights.bin").read_bytes() == (place / "here/weights.bin").read_bytes()
