@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(PY) -m pytest -n auto --dist worksteal
 PYTEST_ARGS ?=
+# what forks thousands of children: apart, as each carries all that any test beside it imports
+FORKING := tests/crash tests/faults tests/machines tests/soak
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak mutants check bench bench-gpu docs clean
@@ -19,9 +22,10 @@ demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and g
 	$(PY) -m artmodels.demo
 
 test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
-	$(PY) -m pytest -n auto --dist worksteal $(or $(PYTEST_ARGS),--ignore=tests/integrations)
-	# apart, as every process that a test forks would carry the trainers of others
-	$(if $(PYTEST_ARGS),,$(PY) -m pytest -n auto --dist worksteal tests/integrations)
+	$(PYTEST) $(or $(PYTEST_ARGS),$(FORKING))
+	$(if $(PYTEST_ARGS),,$(PYTEST) $(FORKING:%=--ignore=%) --ignore=tests/integrations)
+	# apart too, as every process that a test forks would carry the trainers of others
+	$(if $(PYTEST_ARGS),,$(PYTEST) tests/integrations)
 
 soak: $(VENV)/.stamp-dev ## Break stores for a long time: 10,000 kills, every call failed, 3,000 power cuts, longer histories
 	SOAK=1 $(PY) -m pytest tests/crash tests/faults tests/machines tests/soak tests/model $(PYTEST_ARGS)

@@ -14,21 +14,36 @@ import pytest
 from tests.beside import Beside
 from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
 
-# Temporary folders are in memory where there is room, unless TMPDIR says where: a sync costs nothing there.
+# where a sync costs nothing, and how much must be free
 _MEMORY, _ROOM = "/dev/shm", 4 << 30
-if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
-    os.environ.setdefault("TMPDIR", _MEMORY)
+_FOLDER = pytest.StashKey[str]()
+
+# what takes many seconds a test, the longest first
+_LONG = ("soak", "machines", "faults", "crash")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary files are in memory where there is room, unless TMPDIR says where, and go with the run"""
+    # what distributes tests to workers has been here before them
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM:
+        return
+    config.stash[_FOLDER] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="artstore-tests-", dir=_MEMORY)
+    # some tests are other users
+    os.chmod(config.stash[_FOLDER], 0o1777)
     tempfile.tempdir = None
 
-# what takes many seconds a test
-_LONG = {"crash", "faults", "machines", "soak"}
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What killed children left goes too"""
+    if _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first in what each worker begins with, so that none is left over when all others are done"""
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    long = [item for item in items if not _LONG.isdisjoint(item.path.parts)]
-    short = [item for item in items if _LONG.isdisjoint(item.path.parts)]
+    long = [item for room in _LONG for item in items if room in item.path.parts]
+    short = [item for item in items if not set(_LONG) & set(item.path.parts)]
     ends = [len(short) * worker // count for worker in range(count + 1)]
     items[:] = [item for at in range(count) for item in (*long[at::count], *short[ends[at] : ends[at + 1]])]
 

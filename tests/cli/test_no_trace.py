@@ -3,10 +3,11 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
-from tests.cli.calling import PROGRAM, done, process
+from tests.cli.calling import done, process
 
 LOOKING = [
     ("ls",),
@@ -48,16 +49,23 @@ def test_a_look_changes_nothing(still, command):
     assert everything(still) == before
 
 
+# commands one after the other, without the time that each would take to start
+WRITER = """
+import sys
+from artstore.main import app
+for number, source in enumerate(sys.argv[1:]):
+    words = ["add", source, "--as", "bert", "--alias", "prod", "--metric", f"n={number}", "-q"]
+    app(words, standalone_mode=False)
+"""
+
+
 def test_beside_a_writer_every_listing_is_whole(still, place):
     """A version, its alias and its metric are committed together, and are seen together"""
     sources = []
     for number in range(12):
         sources.append(place / f"in{number}")
         sources[-1].write_bytes(bytes([number]) * 1000)
-    loop = "; ".join(
-        f"{PROGRAM} add {one} --as bert --alias prod --metric n={number} -q" for number, one in enumerate(sources)
-    )
-    with subprocess.Popen(["/bin/sh", "-c", loop], stdout=subprocess.DEVNULL) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, *sources], stdout=subprocess.DEVNULL) as writer:
         looks = []
         while writer.poll() is None:
             looks.append(json.loads(done("ls", "--sort", "number", "--json"))["versions"])

@@ -20,7 +20,8 @@ STEPS = 50
 LONGER = 20
 
 
-@pytest.fixture(params=enumerate(place for place, parts in PARTS.items() for _ in range(parts)), ids=str)
+# the slowest first
+@pytest.fixture(params=[*enumerate(place for place, parts in PARTS.items() for _ in range(parts))][::-1], ids=str)
 def part(request):
     return request.param
 

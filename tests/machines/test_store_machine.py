@@ -14,6 +14,7 @@ from artifactstore.core.errors import NotFound
 from artifactstore.store import Store
 from tests.crash import harness
 from tests.crash.stores import Place
+from tests.faults.scale import choose
 
 NAMES = st.sampled_from(["a", "org/b"])
 ALIASES = st.sampled_from(["prod", "old"])
@@ -144,4 +145,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestStoreMachine.settings = settings(max_examples=choose(10, 200), stateful_step_count=20, deadline=None)
