@@ -120,7 +120,8 @@ def postgres_database(server: str) -> Iterator[str]:
 
     name = f"t{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        # the log would have every page of it
+        connection.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY")
         try:
             yield f"{server.rpartition('/')[0]}/{name}"
         finally:
