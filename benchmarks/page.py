@@ -183,8 +183,8 @@ def _sharing(found: dict) -> list[str]:
     lines = [
         f"## {found['bytes'] / 1e9:.2f} GB to other stores and from hubs",
         "",
-        "A model over loopback S3 (`rclone serve s3`), as a bundle, and in four shards from a hub on loopback. rclone, tar",
-        "and hf leave their bytes to be written later, `synced` waits for that as artstore does.",
+        "A model over loopback S3 (`rclone serve s3`), as a bundle, and in four shards from a hub on loopback. rclone,",
+        "tar and hf leave their bytes to be written later, `synced` waits for that as artstore does.",
         "",
         "| what | seconds | peak RSS, MiB |",
         "|---|---|---|",
