@@ -27,10 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # what distributes tests to workers has been here before them
     if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM:
         return
-    config.stash[_FOLDER] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="artstore-tests-", dir=_MEMORY)
+    # short, as sockets are bound below it
+    config.stash[_FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="art-", dir=_MEMORY)
     # some tests are other users
     os.chmod(config.stash[_FOLDER], 0o1777)
-    tempfile.tempdir = None
+    # names of sockets are short
+    config.option.basetemp = config.option.basetemp or os.path.join(config.stash[_FOLDER], "t")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
