@@ -9,6 +9,9 @@ PYTEST_ARGS ?=
 # what forks thousands of children: apart, as each carries all that any test beside it imports
 FORKING := tests/crash tests/faults tests/machines tests/soak
 
+# what thousands of processes import is compiled once
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak mutants check bench bench-gpu docs clean
 .DELETE_ON_ERROR:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,7 @@ def cut(disk: Disk, ground: Ground, turn: int, seed: int) -> str:
     return "on the way" if last.answer is None else "after the answer"
 
 
+@cache
 def calls(ground: Ground) -> int:
     """How many of its calls may matter to what is left without power"""
     with ground.copied() as store:
@@ -64,9 +65,9 @@ def cut_often(kind: str, folder: Path, work: list[tuple[Ground, int, int]]) -> C
         return Counter(cut(disk, ground, turn, seed) for ground, turn, seed in work)
 
 
-def test_nothing_acknowledged_is_lost(kind, workplace, say):
+def test_nothing_acknowledged_is_lost(kind, ground_of, workplace, say):
     begin, chance = time.monotonic(), random.Random(SEED)
-    grounds = [(ground, calls(ground)) for ground in (prepare(operation, workplace) for operation in OPERATIONS)]
+    grounds = [(ground, calls(ground)) for ground in map(ground_of, OPERATIONS)]
     work = []
     for seed in range(CUTS):
         ground, length = grounds[seed % len(grounds)]

@@ -1,22 +1,28 @@
 """CycloneDX: valid by the strict schema of its own library"""
 
 import json
+from functools import cache
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import given, settings
 from packageurl import PackageURL
 
 from artifactstore.core.exports.cyclonedx import document
 from tests.core.exports.subjects import family, link, subject, subjects, version
 
-VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
+
+@cache
+def validator():
+    # its grammars take seconds to make, in every process that only looks for tests here
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    return JsonStrictValidator(SchemaVersion.V1_6)
 
 
 def valid(told):
     """The document, which the schema takes"""
     made = document(told)
-    assert VALIDATOR.validate_str(json.dumps(made)) is None
+    assert validator().validate_str(json.dumps(made)) is None
     return made
 
 
@@ -34,7 +40,7 @@ def components(component):
 def test_the_validator_finds_faults():
     made = document(family())
     made["metadata"]["component"]["hashes"][0]["alg"] = "BLAKE4"
-    assert VALIDATOR.validate_str(json.dumps(made)) is not None
+    assert validator().validate_str(json.dumps(made)) is not None
 
 
 def test_the_whole_document():
