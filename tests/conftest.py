@@ -31,7 +31,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="art-", dir=_MEMORY)
     # some tests are other users
     os.chmod(config.stash[_FOLDER], 0o1777)
-    # names of sockets are short
     config.option.basetemp = config.option.basetemp or os.path.join(config.stash[_FOLDER], "t")
 
 

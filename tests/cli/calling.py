@@ -1,5 +1,6 @@
 """The command as the tests call it: in this process, or as a process of its own"""
 
+import functools
 import json
 import os
 import subprocess
@@ -7,14 +8,17 @@ import sys
 from pathlib import Path
 
 from artstore.main import app
-from typer.testing import CliRunner
+from typer import testing
+
+# To make the tree of all commands takes ten times as long as most of them.
+testing._get_command = functools.cache(testing._get_command)
 
 PROGRAM = Path(sys.executable).with_name("artstore")
 
 
 def call(*arguments, env=None):
     """Its result: exit_code, stdout, stderr"""
-    result = CliRunner().invoke(app, [str(one) for one in arguments], env=env)
+    result = testing.CliRunner().invoke(app, [str(one) for one in arguments], env=env)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
