@@ -31,7 +31,7 @@ test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 serv
 	$(if $(PYTEST_ARGS),,$(PYTEST) tests/integrations)
 
 soak: $(VENV)/.stamp-dev ## Break stores for a long time: 10,000 kills, every call failed, 3,000 power cuts, longer histories
-	SOAK=1 $(PY) -m pytest tests/crash tests/faults tests/machines tests/soak tests/model $(PYTEST_ARGS)
+	SOAK=1 $(PY) -m pytest $(or $(PYTEST_ARGS),$(FORKING) tests/model tests/core tests/catalog tests/ops tests/test_replay.py)
 
 mutants: $(VENV)/.stamp-dev ## Seed mistakes in the protocol and see each caught by a test
 	$(PY) -m tests.mutants

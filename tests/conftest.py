@@ -10,9 +10,21 @@ from collections.abc import Iterator
 
 import botocore.loaders
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.beside import Beside
+from tests.faults.scale import choose
 from tests.servers import S3_BUCKET, S3_KEY, S3_SECRET, postgres_database, start_moto, start_postgres, start_rclone
+
+# of a property that says nothing else itself; no test fails because a machine is slow
+settings.register_profile(
+    "suite",
+    settings.default,
+    max_examples=choose(50, 1_000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 # where a sync costs nothing, and how much must be free
 _MEMORY, _ROOM = "/dev/shm", 4 << 30

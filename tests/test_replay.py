@@ -14,6 +14,7 @@ from artifactstore.core.errors import Conflict, Corrupt
 from artifactstore.depot import init
 from artifactstore.journal import trace
 from artifactstore.replay import catch_up, read_batches
+from tests.faults.scale import choose
 from tests.histories import CONTENTS, History, steps
 from tests.journals import body, put
 
@@ -40,7 +41,7 @@ def history(folder):
         yield History(depot)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=choose(40, 1000), deadline=None)
 @given(steps)
 def test_whatever_happened_comes_back(done):
     with tempfile.TemporaryDirectory() as name:
@@ -56,7 +57,7 @@ def test_whatever_happened_comes_back(done):
             other.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=choose(20, 500), deadline=None)
 @given(steps, steps)
 def test_a_catalog_of_some_time_ago_comes_up_to_date(before, after):
     with tempfile.TemporaryDirectory() as name:

@@ -24,9 +24,14 @@ def sqlite_template(tmp_path_factory):
     return file
 
 
+# a file takes longer to cut than some dead rows to pass over
+_LARGE = f"""SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND relname IN {(*metadata.tables,)} AND pg_relation_size(oid) > 1 << 18"""
+
+
 @pytest.fixture(scope="session")
 def postgres_kept(postgres_server):
-    """One database for all tests: emptying it takes a tenth of the time of making another"""
+    """One database for all tests: emptying it takes a hundredth of the time of making another"""
     with postgres_database(postgres_server) as url:
         create_catalog(url, store_id="store", catalog_id="catalog", settings=Settings()).close()
         yield url
@@ -46,7 +51,10 @@ def postgres_catalog_url(postgres_kept):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()"
         )
-        connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+        connection.execute("; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)))
+        if connection.execute(_LARGE).fetchone() is not None:
+            connection.execute(f"TRUNCATE {', '.join(metadata.tables)}")
+        connection.execute("SELECT setval(seqrelid, 1, false) FROM pg_sequence")
         connection.execute("INSERT INTO store VALUES (1, 'store', 'catalog', 0, NULL, 0)")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '{SCHEMA}'")
     return postgres_kept

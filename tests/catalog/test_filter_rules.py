@@ -13,6 +13,7 @@ from artifactstore.core.filter import And, Comparison, Not
 from artifactstore.core.filter_keys import Moment
 from artifactstore.core.lineage import Relation
 from tests.catalog.samples import ASKED, IDS, NOW, fill, samples
+from tests.faults.scale import choose
 
 ORDERS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -107,13 +108,13 @@ WORLDS = (samples(), st.lists(ASKED, min_size=1, max_size=12, unique=True))
 QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
-@settings(max_examples=100, **QUIET)
+@settings(max_examples=choose(50, 2000), **QUIET)
 @given(*WORLDS)
 def test_sqlite_says_what_python_says(sqlite_catalog, world, asked):
     agree(sqlite_catalog, world, asked)
 
 
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=choose(25, 1000), **QUIET)
 @given(*WORLDS)
 def test_postgres_says_what_python_says(postgres_catalog, world, asked):
     agree(postgres_catalog, world, asked)
