@@ -16,7 +16,11 @@ def test_each_command_is_in_it_once_with_its_own_options():
     for words in COMMANDS:
         assert lines.count(f"## `artstore {' '.join(words)}`") == 1
     assert sum(line.startswith("| `--store URL`") for line in lines) == 1
-    assert "artstore checkout REF DEST [--only GLOB…] [--force] [--format files|pth|safetensors] [--dry-run]" in lines
+    usage = (
+        "artstore checkout REF DEST [--only GLOB…] [--force] [--format "
+        "files|pth|safetensors] [--layout files|hf-cache] [--dry-run]"
+    )
+    assert usage in lines
     assert "artstore metric REF K=V…" in lines
     assert any(
         line.startswith("| `--format files\\|pth\\|safetensors` |") and line.endswith("Default: `files`. |")
