@@ -64,6 +64,6 @@ $(VENV)/.stamp-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.stamp-dev: $(VENV)/.stamp-demo
+$(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[demo,dev]'
-	@touch $@
+	@touch $(VENV)/.stamp-demo $@
