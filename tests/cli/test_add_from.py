@@ -24,7 +24,7 @@ def test_a_dry_run_tells_each_version(cache):
     assert said.endswith("kB\nNothing changed (dry run)\n")
     plan = document("add", "--from", "hf-cache", cache, "-n")
     assert [one["artifact"] for one in plan["versions"]] == ["gpt2", "org/m", "org/m"]
-    assert plan["versions"][2]["metadata"] == {"source": "hf://org/m", "commit": COMMIT}
+    assert plan["versions"][2]["metadata"] == {"upstream": {"source": "hf://org/m", "commit": COMMIT}}
     assert plan["passed"] == []
     assert contents(cache.parent / "place") == before
 

@@ -18,13 +18,15 @@ def walk(command, words=()):
 
 
 COMMANDS = sorted(words for words in walk(get_command(app)) if words)
-GROUPS = {"alias", "cache", "catalog", "import", "policy"}
+GROUPS = {"alias", "bundle", "cache", "catalog", "import", "policy", "remote"}
 TREE = {
     *["add", "checkout", "diff", "doctor", "du", "export", "gc", "init", "log", "ls", "metric", "pin", "repair"],
     *["search", "show", "status", "tree", "undo", "unpin", "verify", "why"],
+    *["clone", "fetch", "pull", "push", "sync", "whereis"],
     *("alias log", "alias rm", "alias set", "cache clear", "cache ls", "import checksums"),
     *("catalog dump", "catalog rebuild", "catalog upgrade"),
     *("policy ls", "policy rm", "policy set", "policy test"),
+    *("bundle apply", "bundle create", "bundle have", "bundle inspect", "remote add", "remote ls", "remote rm"),
 }
 
 
@@ -48,7 +50,8 @@ def test_help_has_every_command_under_a_heading():
     listed = [line.split()[0] for line in words if line.startswith("  ") and not line.startswith("   ")]
     assert sorted(listed) == sorted({first for first, *_ in COMMANDS})
     assert listed.index("add") < listed.index("ls") < listed.index("alias") < listed.index("gc") < listed.index("init")
-    assert [line for line in words if line and line[0] != " "] == ["Look:", "Label:", "Make room:", "The store:"]
+    headings = ["Look:", "Label:", "Make room:", "Other stores:", "The store:"]
+    assert [line for line in words if line and line[0] != " "] == headings
 
 
 def test_version():
