@@ -1,0 +1,1 @@
+"""Kernels: the mathematics of merging, over chunks of one tensor at a time"""
