@@ -14,6 +14,7 @@ from artifactstore.catalog.collect import Collections
 from artifactstore.catalog.dump import dump
 from artifactstore.catalog.journal import Journal
 from artifactstore.catalog.leases import Leases
+from artifactstore.catalog.memos import Memos
 from artifactstore.catalog.notes import Notes
 from artifactstore.catalog.place import MAKE_ANEW
 from artifactstore.catalog.policies import Policies
@@ -46,6 +47,7 @@ class Catalog:
     aliases: Aliases
     blobs: BlobRows
     journal: Journal
+    memos: Memos
     notes: Notes
     policies: Policies
     remotes: Remotes
@@ -68,6 +70,7 @@ class Catalog:
             aliases=Aliases(database),
             blobs=BlobRows(database),
             journal=Journal(database),
+            memos=Memos(database),
             notes=Notes(database),
             policies=Policies(database),
             remotes=Remotes(database),

@@ -256,6 +256,15 @@ copy = sa.Table(
     sqlite_with_rowid=False,
 )
 
+memo = sa.Table(
+    "memo",
+    metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 journal = sa.Table(
     "journal",
     metadata,

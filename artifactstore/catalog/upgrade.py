@@ -11,7 +11,7 @@ from artifactstore.catalog.sql import Database
 from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.settings import Settings
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 VERSION_TABLE = "artifactstore_schema"
 
 

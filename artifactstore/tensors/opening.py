@@ -59,7 +59,7 @@ def loading_of(
     dtype: torch.dtype | None = None,
 ) -> Loading:
     """How, by the settings of a store; raise Invalid, Unavailable for a device that is not to be had"""
-    attestations = Attestations(Path(settings.attested).expanduser())
+    attestations = Attestations.of(settings)
     engine, found = partial(engine_of, direct=settings.direct), parse_device(device)
     # a bus takes more than a few threads read
     threads = settings.readers if found.type == "cpu" else max(settings.readers, min(os.cpu_count() or 1, 16))

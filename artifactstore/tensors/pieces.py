@@ -108,7 +108,7 @@ def _held(depot: Depot, version: Digest) -> Iterator[None]:
 
 
 def _blob(depot: Depot, version: Digest, blob: BlobInfo, place: Place | None) -> Piece:
-    path = depot.path(place.key) if place is not None and _is_plain(place) else None
+    path = plain_path(depot, place)
 
     def whole(into: memoryview) -> None:
         try:
@@ -119,6 +119,11 @@ def _blob(depot: Depot, version: Digest, blob: BlobInfo, place: Place | None) ->
             raise
 
     return Piece(str(blob.digest), blob.size, blob.digest, path, whole, lambda: damaged(blob, "corrupt"))
+
+
+def plain_path(depot: Depot, place: Place | None) -> Path | None:
+    """The file of this machine that is a blob as it is, where there is one"""
+    return depot.path(place.key) if place is not None and _is_plain(place) else None
 
 
 def _is_plain(place: Place) -> bool:

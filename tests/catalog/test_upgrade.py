@@ -67,6 +67,7 @@ def test_a_catalog_without_remotes_gets_them_and_keeps_all_it_has(url):
 
         def work(connection):
             for statement in (
+                "DROP TABLE memo",
                 "DROP TABLE copy",
                 "DROP TABLE remote",
                 f"UPDATE {VERSION_TABLE} SET version_num = '0002'",

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
+from artifactstore.core.settings import Settings
 from artifactstore.ops.transfer.source import Stamp
 
 # A file written again within one tick of its clock keeps its times; so fresh ones are not vouched for.
@@ -27,6 +29,11 @@ class Attestations:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those that settings name"""
+        return cls(Path(settings.attested).expanduser())
 
     def known(self, stamps: Sequence[Stamp]) -> dict[Stamp, Digest]:
         """The digests of those files that are as they were when they were read"""

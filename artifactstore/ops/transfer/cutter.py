@@ -1,7 +1,7 @@
 """Cutter: one source after another becomes blobs and extents, in one pass"""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -77,6 +77,12 @@ class FileDraft:
     source: Source
     runs: list[_Run] = field(default_factory=list)
     sha256: Sha256 | None = None
+
+    def sent(self) -> Iterator[tuple[int, BlobInfo | None, int]]:
+        """(length, blob, start in it) in file order; a blob is None until it is gathered and hashed"""
+        for run in self.runs:
+            ref = run.blob.ref if isinstance(run.blob, _Shared) else run.blob
+            yield run.length, None if ref is None or ref.digest is None else ref.info, run.start
 
 
 class _Gatherer:
@@ -184,15 +190,16 @@ class _FileCutter:
         self._upload.progress(run.length)
 
 
-def cut_sources(upload: Upload, sources: Iterable[Source]) -> list[FileDraft]:
+def cut_sources(upload: Upload, sources: Iterable[Source], drafts: list[FileDraft] | None = None) -> list[FileDraft]:
     """Read all sources into the upload; small files share blobs, larger ones are cut by their format
 
-    Raise Invalid when a source changed while it was read.
+    drafts: a list that grows meanwhile, for who looks on. Raise Invalid when a source changed while it was read.
     """
     small = _Gatherer(upload, Gather)
-    drafts = []
+    drafts = [] if drafts is None else drafts
     for source in sources:
         draft = FileDraft(source)
+        drafts.append(draft)
         reading = source.open()
         try:
             if source.size == 0:
@@ -205,7 +212,6 @@ def cut_sources(upload: Upload, sources: Iterable[Source]) -> list[FileDraft]:
             reading.abandon()
             raise
         reading.close()
-        drafts.append(draft)
     small.close()
     return drafts
 
