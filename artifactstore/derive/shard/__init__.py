@@ -1,0 +1,1 @@
+"""Shard: a version's weights as files of at most so many bytes"""

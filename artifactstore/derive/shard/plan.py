@@ -1,0 +1,183 @@
+"""Plan: how a version's files come to lie in files of at most so many bytes, nothing read but heads"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from artifactstore.catalog.base import VersionInfo
+from artifactstore.core import sharding
+from artifactstore.core.errors import Invalid, NotFound, Refused
+from artifactstore.core.formats import index
+from artifactstore.core.formats.detect import examine
+from artifactstore.core.manifest import FileEntry, Manifest
+from artifactstore.core.names import SafePath, refuse_collisions
+from artifactstore.core.units import format_size
+from artifactstore.depot import Depot
+from artifactstore.derive.shard import safetensors_split
+from artifactstore.derive.shard.layout import LaidFile, Part, Split, copied
+from artifactstore.ops.transfer.fetch import fetch_file, load_manifest
+from artifactstore.ops.transfer.held import HeldReading
+from artifactstore.ops.transfer.source import looking_at
+
+_SHARDS = re.compile(r"(?P<stem>.+)-\d{5,}-of-\d{5,}(?P<suffix>\.safetensors|\.gguf)")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """Which files are written, the ones that name others last. split: files of the version that come to lie in others
+
+    stale: shards of another division that lie in the folder and go once the new ones are there.
+    """
+
+    version: VersionInfo
+    manifest: Manifest
+    dest: Path
+    ceiling: int
+    files: tuple[LaidFile, ...]
+    split: tuple[SafePath, ...]
+    stale: tuple[Path, ...] = ()
+    force: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files"""
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and programs to read before it runs"""
+        return {
+            "id": str(self.version.id),
+            "ref": self.version.ref,
+            "dest": str(self.dest),
+            "ceiling": self.ceiling,
+            "files": [{"path": str(file.path), "size": file.size} for file in self.files],
+            "split": [str(path) for path in self.split],
+            "bytes": self.nbytes,
+        }
+
+
+def plan(
+    depot: Depot, version: VersionInfo, dest: Path, ceiling: int, *, only: Sequence[str] = (), force: bool = False
+) -> ShardPlan:
+    """Divide a version's files; raise Invalid for what is over the ceiling and cannot be divided
+
+    only: globs of paths, of which one must match. Raise Refused when other content would be overwritten, or shards of
+    another division lie in the folder, and not `force`.
+    """
+    manifest = load_manifest(depot, version.id)
+    if ceiling <= 0:
+        raise Invalid(f"Files of {ceiling} bytes hold nothing; give a size such as 100MB", code="ceiling")
+    if any(file.path == sharding.PATH for file in manifest.files):
+        raise Invalid(
+            f"Ranks wrote {version.ref} in parts; write it out whole with artstore checkout --format safetensors, and "
+            "add that",
+            code="ranks",
+        )
+    entries = {f.path: f for f in manifest.files if not only or any(fnmatchcase(f.path, glob) for glob in only)}
+    if not entries:
+        raise NotFound(f"No file of {version.ref} matches {', '.join(only)}", code="path")
+    files, split = _divided(depot, manifest, entries, ceiling)
+    refuse_collisions(file.path for file in files)
+    stale = _look_at(dest, files, force=force)
+    return ShardPlan(version, manifest, dest, ceiling, files, split, stale, force)
+
+
+def _divided(
+    depot: Depot, manifest: Manifest, entries: Mapping[SafePath, FileEntry], ceiling: int
+) -> tuple[tuple[LaidFile, ...], tuple[SafePath, ...]]:
+    files: list[LaidFile] = []
+    done: set[SafePath] = set()
+    split: list[SafePath] = []
+    for of, found in _models(depot, manifest, entries, ceiling):
+        done |= of
+        files.extend(found.files)
+        split.extend(found.whole)
+    for path, entry in entries.items():
+        if path not in done:
+            _check_small(entry, ceiling)
+            files.append(copied(path, entry.size))
+    # what names others last, the configuration among it
+    return tuple(sorted(files, key=lambda file: (file.last, str(file.path)))), tuple(split)
+
+
+def _models(
+    depot: Depot, manifest: Manifest, entries: Mapping[SafePath, FileEntry], ceiling: int
+) -> Iterator[tuple[set[SafePath], Split]]:
+    """(files of the version, what they become) of each model that is in several files or in one over the ceiling"""
+    left = dict(entries)
+    for path in [path for path in entries if index.is_index(path)]:
+        shards = index.parse(fetch_file(depot, manifest, entries[path]), path)
+        named = sorted({SafePath(shard) for shard in shards.weight_map.values()}) if shards else []
+        if named and all(shard in left and left[shard].format == "safetensors" for shard in named):
+            group = [left.pop(shard) for shard in named]
+            parts = [_part(depot, manifest, entry) for entry in group]
+            yield {*named, path}, safetensors_split.split(parts, path, ceiling)
+    for path, entry in left.items():
+        if entry.format == "safetensors" and entry.size > ceiling:
+            yield {path}, safetensors_split.split([_part(depot, manifest, entry)], None, ceiling)
+
+
+def _part(depot: Depot, manifest: Manifest, entry: FileEntry) -> Part:
+    return Part(entry.path, entry.size, examine(HeldReading(depot, manifest, entry), entry.path))
+
+
+def _check_small(entry: FileEntry, ceiling: int) -> None:
+    if entry.size > ceiling:
+        raise Invalid(
+            f"{entry.path} has {format_size(entry.size)}, over {ceiling} bytes, and is of no format that can be split; "
+            f"leave it out with --only, or give --size {entry.size} or more",
+            code="ceiling",
+            file=entry.path,
+            least=entry.size,
+        )
+
+
+def _look_at(dest: Path, files: Sequence[LaidFile], *, force: bool) -> tuple[Path, ...]:
+    """Shards of another division; raise Refused for what is in the way"""
+    with looking_at(dest):
+        if dest.exists() and not dest.is_dir():
+            raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
+        for file in files:
+            path = dest / file.path
+            if os.path.lexists(path) and _other(path, file.size) and (path.is_dir() or not force):
+                raise in_the_way(path)
+        stale = tuple(_stale(dest, files))
+    if stale and not force:
+        raise Refused(
+            f"{stale[0]} is of another division of the same model; choose another folder, or replace it with --force",
+            code="overwrite",
+            path=str(stale[0]),
+        )
+    return stale
+
+
+def _other(path: Path, size: int) -> bool:
+    """Whether what is there cannot be a file of this size"""
+    return path.is_symlink() or not path.is_file() or path.stat().st_size != size
+
+
+def in_the_way(path: Path) -> Refused:
+    """The error for a file that has other content"""
+    return Refused(
+        f"{path} is there with other content; choose another folder, or overwrite it with --force",
+        code="overwrite",
+        path=str(path),
+    )
+
+
+def _stale(dest: Path, files: Sequence[LaidFile]) -> Iterator[Path]:
+    ours = {dest / file.path for file in files}
+    stems: set[tuple[Path, str, str]] = set()
+    for path in ours:
+        found = _SHARDS.fullmatch(path.name)
+        if found:
+            stems.add((path.parent, found["stem"], found["suffix"]))
+    for folder, stem, suffix in sorted(stems):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            found = _SHARDS.fullmatch(path.name)
+            if path not in ours and found and (found["stem"], found["suffix"]) == (stem, suffix):
+                yield path
