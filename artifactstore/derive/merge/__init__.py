@@ -1,0 +1,1 @@
+"""Merging: one model of several, tensor by tensor, from the store and into it"""
