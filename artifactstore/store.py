@@ -26,6 +26,7 @@ from artifactstore.core.names import AliasName, ArtifactName, Reference
 from artifactstore.core.selection import Rules
 from artifactstore.core.settings import Settings
 from artifactstore.either import Either
+from artifactstore.foundry import Foundry
 from artifactstore.gc import GcPlan, GcReport, SavedPlan
 from artifactstore.intake import IntakePlan, IntakeReport
 from artifactstore.ops import (
@@ -50,7 +51,6 @@ from artifactstore.ops.lineage import Standing
 from artifactstore.ops.rebuild import RebuildPlan, RebuildReport
 from artifactstore.ops.transfer.source import looking_at
 from artifactstore.session import Tags
-from artifactstore.sharing import Shares
 
 
 def _open_store(
@@ -66,7 +66,7 @@ def _open_store(
     return kind(depots.open_depot(url, catalog, settings=settings, monitor=monitor, read_only=read_only))
 
 
-class Store(Shares):
+class Store(Foundry):
     """One store of model artifacts
 
     >>> store = Store.open("./models")          # doctest: +SKIP
@@ -75,7 +75,7 @@ class Store(Shares):
     """
 
     # Store.open(url) opens a store, store.open(ref) a version of it
-    open = Either(_open_store, Shares.open_version)
+    open = Either(_open_store, Foundry.open_version)
 
     @classmethod
     def init(

@@ -2,11 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,14 @@ import rfc8785
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
-from artifactstore.core.formats.safetensors import DTYPE_BITS
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import ArtifactName
-from artifactstore.core.recipe.blueprint import Blueprint, Output, Taken
+from artifactstore.core.recipe.blueprint import Blueprint, Output
 from artifactstore.core.recipe.copies import by_content
 from artifactstore.core.recipe.facts import ModelFacts
 from artifactstore.core.recipe.parse import parse
 from artifactstore.core.recipe.recipe import Recipe
 from artifactstore.core.recipe.resolve import resolve
-from artifactstore.derive.making import Made
 from artifactstore.derive.merge.beside import beside
 from artifactstore.derive.merge.tensors import Makers, same
 from artifactstore.derive.models import Model, open_model

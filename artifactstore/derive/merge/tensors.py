@@ -77,8 +77,16 @@ class Makers:
     def _key(self, output: Output, readers: Sequence[Reader]) -> Digest:
         taken, base = _with_base(output)
         chance = [self.seed, output.name] if output.method in _RANDOM else None
-        what = [KERNELS, output.method, output.work, output.dtype, list(output.shape), dict(output.params), chance]
-        sources = [[reader.key, dict(one.params)] for reader, one in zip(readers, taken, strict=True)]
+        what: list[Any] = [
+            KERNELS,
+            output.method,
+            output.work,
+            output.dtype,
+            list(output.shape),
+            dict(output.params),
+            chance,
+        ]
+        sources: list[Any] = [[reader.key, dict(one.params)] for reader, one in zip(readers, taken, strict=True)]
         return Digest.of(rfc8785.dumps([*what, base, sources]))
 
     def _calculated(self, output: Output, reads: Sequence[Read], base: int | None) -> Iterator[memoryview]:
