@@ -1,0 +1,1 @@
+"""Quantizing: tensors in fewer bits, as other tools read them"""
