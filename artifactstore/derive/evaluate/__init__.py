@@ -1,0 +1,1 @@
+"""Evaluating: what a model is worth, by its own tensors, by texts, by questions and beside its source"""

@@ -1,0 +1,1 @@
+"""Models: files of each format opened so that they can be asked"""

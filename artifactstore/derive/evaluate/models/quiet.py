@@ -1,0 +1,41 @@
+"""Quiet: libraries that speak while they load, and errors of theirs told in one line"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from artifactstore.core.errors import Invalid, NoSpace, StoreError
+from artifactstore.derive.extras import need
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no advice of transformers"""
+    logging = need("transformers").utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Whatever a library raises for files it cannot read is Invalid: each has errors of its own, and some raise any"""
+    try:
+        yield
+    except StoreError:
+        raise
+    except MemoryError as e:
+        raise NoSpace(f"Not enough memory to open the {what}", code="memory") from e
+    except Exception as e:
+        lines = [line for line in str(e).splitlines() if line.strip()]
+        raise Invalid(
+            f"The {what} cannot be opened: {type(e).__name__}: {lines[0] if lines else '':.200}", code="model"
+        ) from e
