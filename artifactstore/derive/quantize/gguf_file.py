@@ -78,18 +78,18 @@ def _fitting(wanted: str, shape: Sequence[int]) -> Type:
     return TYPES[wanted]
 
 
-def model_file(path: str, inputs: Tensors, chosen: Chosen, shape: Shape, tokens: Tokens) -> MadeFile:
-    """The file; raise Unavailable without the gguf package"""
+def model_file(name: str, inputs: Tensors, chosen: Chosen, shape: Shape, tokens: Tokens) -> MadeFile:
+    """The file NAME.gguf; raise Unavailable without the gguf package"""
     made = [_encoded(inputs, name, saved_as, chosen.types[saved_as], shape) for name, saved_as in chosen.names.items()]
     divided = factors(shape)
     if divided is not None:
         made.insert(0, Made(_HALF_ROTATED, "F32", tuple(divided.shape), divided.nbytes, None, _kept(divided)))
-    head = _head(chosen.level, made, shape, tokens)
+    head = _head(name, chosen.level, made, shape, tokens)
     placed, at = [], len(head)
     for one in made:
         placed.append((one, at))
         at += one.nbytes + -one.nbytes % _ALIGNMENT
-    return laid_out(path, head, placed, size=at, form="gguf")
+    return laid_out(f"{name}.gguf", head, placed, size=at, form="gguf")
 
 
 def _kept(tensor: torch.Tensor) -> Callable[[], Iterator[memoryview]]:
@@ -112,11 +112,11 @@ def _encoded(inputs: Tensors, name: str, saved_as: str, kind: Type, shape: Shape
     return Made(saved_as, kind.name, matrix.shape, nbytes, key, make)
 
 
-def _head(level: Level, made: Sequence[Made], shape: Shape, tokens: Tokens) -> bytes:
+def _head(name: str, level: Level, made: Sequence[Made], shape: Shape, tokens: Tokens) -> bytes:
     """All before the tensors, up to where the first one begins"""
     gguf = need("gguf")
     writer = gguf.GGUFWriter(None, shape.architecture)
-    _say_model(writer, level, shape)
+    _say_model(writer, name, level, shape)
     _say_tokens(writer, tokens)
     for one in made:
         kind = gguf.GGMLQuantizationType(TYPES[one.dtype].number)
@@ -131,9 +131,9 @@ def _head(level: Level, made: Sequence[Made], shape: Shape, tokens: Tokens) -> b
     return raw + bytes(-len(raw) % _ALIGNMENT)
 
 
-def _say_model(writer: Any, level: Level, shape: Shape) -> None:
+def _say_model(writer: Any, name: str, level: Level, shape: Shape) -> None:
     writer.add_type("model")
-    writer.add_name(shape.name)
+    writer.add_name(name)
     writer.add_block_count(shape.layers)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)

@@ -23,7 +23,7 @@ _SCALINGS = {"linear": "linear", "yarn": "yarn"}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a configuration says of a model. theta: the base of rotary positions; scaling: as the configuration has it"""
+    """What a configuration says of a model. theta: the base of rotary positions, scaling: how they are stretched"""
 
     architecture: str
     layers: int
@@ -38,7 +38,6 @@ class Shape:
     theta: float
     scaling: Mapping[str, Any]
     tied: bool
-    name: str
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
@@ -67,7 +66,6 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
         theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0),
         scaling=_scaling(rope),
         tied=bool(config.get("tie_word_embeddings", False)),
-        name=str(config.get("_name_or_path") or kind),
     )
 
 
@@ -83,8 +81,8 @@ def _scaling(rope: Mapping[str, Any]) -> Mapping[str, Any]:
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in {"default", "llama3", *_SCALINGS}:
         raise Invalid(
-            f"Positions scaled by {kind!r:.40} are not written to GGUF here (known: default, linear, yarn, llama3); use "
-            "--target gpu",
+            f"Positions scaled by {kind!r:.40} are not written to GGUF here (known: default, linear, yarn, llama3); "
+            "use --target gpu",
             code="config",
             key="rope_type",
         )

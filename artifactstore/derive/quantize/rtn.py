@@ -31,7 +31,7 @@ def quantize(groups: torch.Tensor, bits: int, scales: torch.dtype) -> tuple[torc
 
 
 def quantize_fp8(rows: torch.Tensor, scales: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of [n, columns] float32: float8_e4m3fn, and the scale of each row, [n, 1]; raise Invalid for what is not finite"""
+    """Of [n, columns] float32: float8_e4m3fn, and the scale of each row, [n, 1]; Invalid for what is not finite"""
     largest = checked(rows.abs().amax(1, keepdim=True))
     stored = _held(largest / _FP8_MAX, scales)
     scaled = (rows * inverse(stored.to(torch.float32))).clamp_(-_FP8_MAX, _FP8_MAX)
