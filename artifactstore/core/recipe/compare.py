@@ -73,7 +73,7 @@ def compare(a: ModelFacts, b: ModelFacts, *, sliced: bool = False) -> Comparison
     sliced: layers are taken one by one, so that the models need not be equally deep.
     """
     pair = _Pair(a, b, _shapes(a, sliced=sliced), _shapes(b, sliced=sliced))
-    if a.tied != b.tied:
+    if a.tied or b.tied:
         pair = _Pair(a, b, _headless(pair.first), _headless(pair.second))
     rows = (*_config_rows(a, b), *_missing_rows(*pair.missing), *_shape_rows(pair))
     return Comparison(a.ref, b.ref, rows, *_verdict(pair))

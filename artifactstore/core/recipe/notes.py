@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from artifactstore.core.recipe.blueprint import Output
+from artifactstore.core.recipe.dtypes import is_weight
 from artifactstore.core.recipe.facts import ModelFacts
 from artifactstore.core.recipe.layers import layout
 from artifactstore.core.recipe.recipe import Recipe, Setting, Settings
@@ -31,7 +32,8 @@ def _positions(models: Sequence[ModelFacts]) -> Iterator[str]:
 
 def _outside(recipe: Recipe, model: ModelFacts, outputs: Sequence[Output]) -> Iterator[str]:
     stacks = layout(model.tensors, model.config)
-    names = [output.name for output in outputs if stacks.place(output.name) is None and output.params]
+    outside = (output for output in outputs if stacks.place(output.name) is None)
+    names = [output.name for output in outside if is_weight(output.dtype)]
     if names and any(len(choice.values) > 1 for setting in _settings(recipe) for choice in setting):
         few = ", ".join(names[:2] + names[-1:]) if len(names) > 3 else ", ".join(names)
         yield f"Tensors outside of the layers take the first value of a gradient, as in mergekit: {few}"
