@@ -87,17 +87,21 @@ def read_tokens(files: Mapping[str, bytes], model: str) -> Tokens | None:
         raise Invalid(f"The tokenizer of {model} cannot be read: {e}"[:200], code="tokenizer", model=model) from e
 
 
-def match(recipe: Recipe, vocabularies: Sequence[Tokens], rows: Sequence[int]) -> Matched:
+def match(recipe: Recipe, vocabularies: Sequence[Tokens | None], rows: Sequence[int]) -> Matched:
     """Match the vocabularies of all models, in the order of `recipe.models`, as the recipe's `tokenizer` says
 
-    rows: how many rows the input embeddings of each model have; tokens beyond them are not there. Raises Invalid for a
-    recipe without a tokenizer, and for tokens that it names and no model has.
+    A model without a tokenizer (None) has the base's. rows: how many the input embeddings of each model have; tokens
+    beyond them are not there. Raises Invalid for a recipe without a tokenizer, and for tokens that it names and no
+    model has.
     """
     if recipe.tokenizer is None:
         raise Invalid(f"{recipe.path}: it has no tokenizer to match vocabularies by", code="tokenizer")
     numbers = {ref: number for number, ref in enumerate(recipe.models)}
+    first = vocabularies[numbers[recipe.base] if recipe.base is not None else 0]
+    if first is None:
+        raise Invalid(f"{recipe.base or recipe.models[0]} has no tokenizer to match rows by", code="tokenizer")
     held = [
-        {token: row for token, row in each.items() if row < count}
+        {token: row for token, row in (first if each is None else each).items() if row < count}
         for each, count in zip(vocabularies, rows, strict=True)
     ]
     donor = _donor(recipe, numbers)
@@ -110,10 +114,10 @@ def match(recipe: Recipe, vocabularies: Sequence[Tokens], rows: Sequence[int]) -
         for number, each in enumerate(held)
     )
     place = {token: row for row, token in named.items()}
-    rules = {
-        place[token]: (_rule(recipe, token, rule, held, numbers), rule.force)
-        for token, rule in recipe.tokenizer.tokens.items()
-    }
+    rules = {}
+    for token, rule in recipe.tokenizer.tokens.items():
+        given = _given(recipe, token, rule, {ref: (held[n], rows[n]) for ref, n in numbers.items()})
+        rules[place[token]] = tuple((numbers[ref], row) for ref, row in given), rule.force
     pad = recipe.tokenizer.pad or 1
     return Matched(laid, -(-len(order) // pad) * pad, MappingProxyType(added), MappingProxyType(rules))
 
@@ -141,17 +145,18 @@ def _added(recipe: Recipe, held: Sequence[Tokens], donor: int) -> list[str]:
     return [token for token in dict.fromkeys((*named, *recipe.tokenizer.tokens)) if token not in held[donor]]
 
 
-def _rule(
-    recipe: Recipe, token: str, rule: TokenRule, held: Sequence[Tokens], numbers: Mapping[ModelRef, int]
-) -> tuple[tuple[int, int], ...]:
+def _given(
+    recipe: Recipe, token: str, rule: TokenRule, held: Mapping[ModelRef, tuple[Tokens, int]]
+) -> tuple[tuple[ModelRef, int], ...]:
+    """The row that a rule names; held: the tokens and the rows of each model"""
     if rule.model is None:
         return ()
-    number = numbers[rule.model]
-    row = rule.token if isinstance(rule.token, int) else held[number].get(rule.token or token)
-    if row is None or row >= _MAX_ID:
-        wanted = rule.token or token
+    tokens, rows = held[rule.model]
+    wanted = token if rule.token is None else rule.token
+    row = wanted if isinstance(wanted, int) else tokens.get(wanted, rows)
+    if row >= rows:
         raise Invalid(f"{recipe.path}: {rule.model} has no token {wanted!r:.60}", code="token", token=str(wanted))
-    return ((number, row),)
+    return ((rule.model, row),)
 
 
 def _of_tokenizer(found: Any) -> Tokens:
