@@ -1,7 +1,7 @@
 """Models as evaluation sees them: tokens in, logits or vectors out, whatever file they lie in"""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -31,6 +31,7 @@ class Model(Protocol):
         """Its tokenizer"""
 
 
+@runtime_checkable
 class LanguageModel(Model, Protocol):
     """What continues a text"""
 
@@ -44,6 +45,7 @@ class LanguageModel(Model, Protocol):
         """Tokens after which a text is over"""
 
 
+@runtime_checkable
 class Encoder(Model, Protocol):
     """What makes one vector of a text. width: its length"""
 

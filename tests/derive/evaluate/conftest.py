@@ -7,7 +7,18 @@ import pytest
 # read once, when the libraries are imported
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import torch
+
 from tests.derive.evaluate.tiny import tokenizer, trained
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone():
+    """Threads cost such small models more than they give"""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

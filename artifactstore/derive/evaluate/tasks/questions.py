@@ -1,4 +1,4 @@
-"""Questions: several continuations of a context of which one is right, as lm-evaluation-harness 0.4.13 counts them"""
+"""Questions: continuations of a context of which one is right, counted as lm-evaluation-harness 0.4.13 does"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
