@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from artifactstore.derive.kernels.base import Chunks, Masks, Params
-from artifactstore.derive.kernels.parts import BLOCK, blocks, wide
+from artifactstore.derive.kernels.parts import over, wide
 
 
 def linear(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Masks) -> Iterator[torch.Tensor]:
@@ -26,13 +26,15 @@ def passthrough(chunks: Chunks, params: Params, sources: Sequence[Params], masks
 
 def _mean(tensors: Sequence[torch.Tensor], weights: torch.Tensor, *, normalize: bool) -> torch.Tensor:
     result = torch.empty_like(tensors[0])
-    scratch = torch.empty(2, min(BLOCK, len(result)), dtype=weights.dtype)
     divisor = weights.sum().item() if normalize else 1.0
-    for here in blocks(len(result)):
-        total, term = scratch[:, : here.stop - here.start]
-        total.zero_()
-        for weight, tensor in zip(weights.tolist(), tensors, strict=False):
+    terms = list(zip(weights.tolist(), tensors, strict=False))
+
+    def work(here: slice) -> None:
+        total = torch.zeros(here.stop - here.start, dtype=weights.dtype)
+        for weight, tensor in terms:
             # one rounding: torch multiplies and adds here in one instruction
-            total.add_(term.copy_(tensor[here]), alpha=weight)
+            total.add_(tensor[here].to(weights.dtype), alpha=weight)
         result[here] = total if divisor == 1 else total.div_(divisor)
+
+    over(len(result), work)
     return result

@@ -1,16 +1,21 @@
-"""Parts of a tensor: read once where one part is all, and worked on in blocks that stay near the processor"""
+"""Parts of a tensor: read once where one part is all, whole rows where rows are asked for, and worked on in blocks"""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
-from artifactstore.derive.kernels.base import Chunks
+from artifactstore.derive.kernels.base import Chunks, Kernel, Masks, Params
 
-# Elements. In single precision a few of them fit the second level of a processor's caches, and two threads of torch
-# still share one.
-BLOCK = 1 << 18
+Result = TypeVar("Result")
+# Elements. A few of them stay in the second level of a processor's caches; and torch gives fewer than 32768 to one
+# thread, so that no rounding follows from how many there are.
+BLOCK = (1 << 15) - 64
+# Blocks. For fewer it does not pay to start threads.
+_FEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,66 @@ def held(chunks: Chunks) -> Chunks:
     return chunks
 
 
-def blocks(length: int, size: int = BLOCK) -> Iterator[slice]:
-    """Where the blocks of a part lie"""
-    for begin in range(0, length, size):
-        yield slice(begin, min(begin + size, length))
+@dataclass(slots=True)
+class Rows:
+    """Chunks in parts of whole rows, each of one part unless a row is longer
+
+    lengths: of the parts of which the present one is made.
+    """
+
+    chunks: Chunks
+    row: int
+    lengths: list[int] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor"""
+        return self.chunks.shape
+
+    @property
+    def base(self) -> int | None:
+        """Which of the sources is the base"""
+        return self.chunks.base
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[torch.Tensor]]]:
+        """All parts from the first"""
+        begin, waiting = 0, list[Sequence[torch.Tensor]]()
+        for _, tensors in self.chunks:
+            waiting.append(tensors)
+            length = sum(len(each[0]) for each in waiting)
+            if length % self.row == 0:
+                self.lengths = [len(each[0]) for each in waiting]
+                yield begin, [torch.cat(each) for each in zip(*waiting, strict=True)] if waiting[1:] else tensors
+                begin, waiting = begin + length, []
+
+
+def by_rows(kernel: Kernel, row: Callable[[tuple[int, ...]], int]) -> Kernel:
+    """The kernel over parts of whole rows; row: how many elements make one, by the shape of the tensor"""
+
+    def run(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Masks) -> Iterator[torch.Tensor]:
+        rows = Rows(chunks, max(1, row(chunks.shape)))
+        for product in kernel(rows, params, sources, masks):
+            yield from torch.split(product, rows.lengths)
+
+    return run
+
+
+def last_dimension(shape: tuple[int, ...]) -> int:
+    """How long a row is"""
+    return shape[-1] if shape else 1
+
+
+def over(length: int, work: Callable[[slice], Result]) -> list[Result]:
+    """What `work` gives for each block of a part, in their order; threads share them"""
+    blocks = [slice(begin, min(begin + BLOCK, length)) for begin in range(0, length, BLOCK)]
+    threads = torch.get_num_threads()
+    if len(blocks) < _FEW or threads == 1:
+        return [work(each) for each in blocks]
+    share = -(-len(blocks) // threads)
+    shares = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        done = pool.map(lambda each: [work(one) for one in each], shares)
+        return [one for each in done for one in each]
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from artifactstore.derive.kernels.base import Chunks, Masks, Params
-from artifactstore.derive.kernels.parts import BLOCK, blocks, held, wide
-from artifactstore.derive.kernels.sums import ROW, by_rows, total
+from artifactstore.derive.kernels.parts import BLOCK, held, over, wide
+from artifactstore.derive.kernels.sums import length, norm, summed, total
 
 # Beyond this cosine the arc is as good as straight.
 _STRAIGHT = 0.9995
@@ -22,29 +22,23 @@ def slerp(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Mask
     del sources, masks
     chunks = held(chunks)
     first = chunks.base or 0
-    angle = cosine(chunks, first)
-    shares = coefficients(angle, float(params["t"]))
+    shares = coefficients(cosine(chunks, first), float(params["t"]))
     for _, tensors in chunks:
-        yield _combined((tensors[first], tensors[1 - first]), shares)
+        yield _combined(tensors[first], tensors[1 - first], shares)
 
 
 def cosine(chunks: Chunks, first: int) -> torch.Tensor:
     """Of the angle between two tensors, as one element; a tensor of no length is at a right angle to all"""
-    norms: tuple[list[float], list[float]] = ([], [])
-    products: list[float] = []
+    found: list[tuple[float, float, float]] = []
     dtype = torch.float32
     for _, tensors in chunks:
         dtype = wide(tensors[0].dtype)
-        for here in blocks(len(tensors[0])):
-            pair = tensors[first][here].to(dtype), tensors[1 - first][here].to(dtype)
-            if math.prod(chunks.shape) == len(pair[0]) <= ROW:
-                return _cosine_of_few(*pair)
-            for found, each in zip(norms, pair, strict=True):
-                found.extend(by_rows(_norms, each))
-            products += by_rows(_products, *pair)
-    lengths = [math.sqrt(total(each * each for each in found)) for found in norms]
-    divisors = [1.0 if each <= _NO_LENGTH else each for each in lengths]
-    return torch.tensor([total(products) / math.prod(divisors)], dtype=dtype).clamp(-1, 1)
+        if math.prod(chunks.shape) == len(tensors[0]) <= BLOCK:
+            return _of_one_block(tensors[first].to(dtype), tensors[1 - first].to(dtype))
+        found += _measured(tensors[first], tensors[1 - first], dtype)
+    lengths = [length(each[number] for each in found) for number in (0, 1)]
+    product = total(each[2] for each in found) / math.prod(each if each > _NO_LENGTH else 1 for each in lengths)
+    return torch.tensor([product], dtype=dtype).clamp(-1, 1)
 
 
 def coefficients(angle: torch.Tensor, t: float) -> tuple[float, float]:
@@ -57,28 +51,26 @@ def coefficients(angle: torch.Tensor, t: float) -> tuple[float, float]:
     return (torch.sin((1 - share) * angle) / sine).item(), (torch.sin(share * angle) / sine).item()
 
 
-def _cosine_of_few(*pair: torch.Tensor) -> torch.Tensor:
-    # Divided before it is multiplied, as the formula has it: so few are summed in one order everywhere.
-    lengths = [torch.linalg.vector_norm(each.view(1, -1), dim=1) for each in pair]
-    units = [each / torch.where(length > _NO_LENGTH, length, 1) for each, length in zip(pair, lengths, strict=True)]
-    return (units[0] * units[1]).view(1, -1).sum(dim=1).clamp(-1, 1)
+def _of_one_block(*pair: torch.Tensor) -> torch.Tensor:
+    # Divided before it is multiplied, as the formula has it, so that its roundings are those of the formula.
+    one, other = (each / (norm(each) if norm(each) > _NO_LENGTH else 1) for each in pair)
+    return (one * other).sum().clamp(-1, 1).view(1)
 
 
-def _norms(rows: torch.Tensor) -> torch.Tensor:
-    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return norms
+def _measured(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> list[tuple[float, float, float]]:
+    def work(here: slice) -> tuple[float, float, float]:
+        a, b = one[here].to(dtype), other[here].to(dtype)
+        return norm(a), norm(b), summed(a * b)
+
+    return over(len(one), work)
 
 
-def _products(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return (one * other).sum(dim=1)
+def _combined(one: torch.Tensor, other: torch.Tensor, shares: tuple[float, float]) -> torch.Tensor:
+    result = torch.empty_like(one)
+    dtype = wide(one.dtype)
 
+    def work(here: slice) -> None:
+        result[here] = (one[here].to(dtype) * shares[0]).add_(other[here].to(dtype) * shares[1])
 
-def _combined(pair: tuple[torch.Tensor, torch.Tensor], shares: tuple[float, float]) -> torch.Tensor:
-    result = torch.empty_like(pair[0])
-    scratch = torch.empty(2, min(BLOCK, len(result)), dtype=wide(result.dtype))
-    for here in blocks(len(result)):
-        one, other = scratch[:, : here.stop - here.start]
-        one.copy_(pair[0][here]).mul_(shares[0])
-        other.copy_(pair[1][here]).mul_(shares[1])
-        result[here] = one.add_(other)
+    over(len(one), work)
     return result

@@ -1,24 +1,11 @@
-"""Sums whose roundings do not follow from how many threads there are"""
+"""Sums whose roundings follow from what is summed alone"""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 
-# Elements. Torch sums fewer than 32768 with one thread, and so each of many rows.
-ROW = 1 << 14
-
-
-def by_rows(reduce: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> list[float]:
-    """What `reduce` makes of each row of tensors of one length: of matrices whose rows it is to bring to one number"""
-    length = len(tensors[0])
-    whole = length - length % ROW
-    found: list[float] = []
-    if whole:
-        found += reduce(*(each[:whole].view(-1, ROW) for each in tensors)).tolist()
-    if length > whole:
-        found += reduce(*(each[whole:].view(1, -1) for each in tensors)).tolist()
-    return found
+from artifactstore.derive.kernels.parts import wide
 
 
 def total(numbers: Iterable[float]) -> float:
@@ -27,3 +14,18 @@ def total(numbers: Iterable[float]) -> float:
         return math.fsum(numbers)
     except (OverflowError, ValueError):
         return math.nan
+
+
+def length(norms: Iterable[float]) -> float:
+    """Of a vector, by those of its blocks"""
+    return math.sqrt(total(each * each for each in norms))
+
+
+def norm(block: torch.Tensor) -> float:
+    """The length of a block, in single precision or better"""
+    return float(torch.linalg.vector_norm(block, dtype=wide(block.dtype)))
+
+
+def summed(block: torch.Tensor) -> float:
+    """The sum of a block, in single precision or better"""
+    return float(block.sum(dtype=wide(block.dtype)))

@@ -1,50 +1,154 @@
-"""Task vectors: what models learned since their base, weighted and added to it"""
+"""Tasks: what models learned since their base, trimmed, weighted, agreed upon and added to it"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from artifactstore.derive.kernels.base import Chunks, Masks, Params
-from artifactstore.derive.kernels.parts import BLOCK, blocks, rounded, wide
+from artifactstore.derive.kernels.base import Chunks, Kernel, Masks, Params
+from artifactstore.derive.kernels.deltas import Deltas
+from artifactstore.derive.kernels.parts import held, over, rounded, wide
+from artifactstore.derive.kernels.sparsify import Keep, Sparsify, remembered
+from artifactstore.derive.kernels.sums import summed, total
 
 # A sum of weights below this divides nothing.
 _NO_WEIGHT = 1e-8
+# A sum of magnitudes below this is not made up for.
+_NO_MAGNITUDE = 1e-7
 
 
-def task_arithmetic(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Masks) -> Iterator[torch.Tensor]:
-    """The base + λ Σ wᵢ(xᵢ - base), by Ilharco 2022, each step in the dtype of the parts, the sum in single precision
+def arithmetic(sparsify: Sparsify | None, *, elect: bool) -> Kernel:
+    """A kernel that adds λ Σ wᵢ(xᵢ - base) to the base (task arithmetic, Ilharco 2022), of what `sparsify` keeps
 
-    With `normalize` the sum is divided by that of the weights.
+    elect: of each element only what has the sign of the sum is added (TIES, Yadav 2023); a sum of zero is positive.
+    `rescale`: what is kept is brought to the sum of magnitudes that was there. `normalize`: divided by the sum of
+    weights of what was added. Steps are rounded to the dtype of the parts; sums are made in single precision.
+    A NaN or an infinity in a source makes its element NaN or infinite, and with `rescale` others of the tensor too.
     """
-    del masks
-    merged = [number for number in range(len(sources)) if number != chunks.base]
-    assert chunks.base is not None
-    for _, tensors in chunks:
-        weights = [rounded(float(sources[each]["weight"]), tensors[0].dtype) for each in merged]
-        yield _added(tensors[chunks.base], [tensors[each] for each in merged], weights, params)
+
+    def kernel(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Masks) -> Iterator[torch.Tensor]:
+        deltas = Deltas.of(held(chunks), len(sources))
+        mine = [sources[each] for each in deltas.merged]
+        keep = _all if sparsify is None else sparsify(deltas, mine, masks)
+        factors: list[float | None] = [None] * len(mine)
+        if params["rescale"] and sparsify is not None:
+            keep = remembered(keep)
+            factors = _factors(deltas, keep)
+        for begin, base, models in deltas:
+            if not models:
+                yield base
+                continue
+            weights = [rounded(float(each["weight"]), base.dtype) for each in mine]
+            terms = [_Term(*each) for each in zip(models, weights, keep(begin, base, models), factors, strict=True)]
+            yield _added(base, terms, params, elect=elect)
+
+    return kernel
 
 
-def _added(
-    base: torch.Tensor, models: Sequence[torch.Tensor], weights: Sequence[float], params: Params
-) -> torch.Tensor:
+task_arithmetic = arithmetic(None, elect=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A model's part of the sum"""
+
+    model: torch.Tensor
+    weight: float
+    mask: torch.Tensor | None
+    factor: float | None
+
+    def weighted(self, here: slice, base: torch.Tensor) -> torch.Tensor:
+        """What it adds to a block, in the dtype of the parts"""
+        delta = self.model[here] - base[here]
+        if self.mask is not None:
+            # multiplied, so that what is not a number does not vanish by chance
+            delta.mul_(self.mask[here])
+        if self.factor is not None:
+            delta = delta.to(_precise(delta.dtype)).mul_(self.factor).to(delta.dtype)
+        return delta.mul_(self.weight) if self.weight != 1 else delta
+
+
+def _added(base: torch.Tensor, terms: Sequence[_Term], params: Params, *, elect: bool) -> torch.Tensor:
     result = torch.empty_like(base)
-    scratch = torch.empty(min(BLOCK, len(base)), dtype=base.dtype)
-    sums = torch.empty(len(scratch), dtype=wide(base.dtype))
-    for here in blocks(len(base)):
-        length = here.stop - here.start
-        moved, delta = sums[:length].zero_(), scratch[:length]
-        for model, weight in zip(models, weights, strict=True):
-            moved.add_(torch.sub(model[here], base[here], out=delta).mul_(weight))
-        change = moved.to(base.dtype)
-        finish(change, weights, params)
+    weights = [term.weight for term in terms]
+    whole = torch.tensor(weights, dtype=base.dtype).sum()
+
+    def work(here: slice) -> None:
+        parts = [term.weighted(here, base) for term in terms]
+        change = _sum(parts)
+        divisor: torch.Tensor | None = None
+        if elect:
+            change, divisor = _elected(parts, change >= 0, weights, normalize=bool(params["normalize"]))
+        elif params["normalize"] and whole.abs() >= _NO_WEIGHT:
+            divisor = whole
+        change = change.to(base.dtype)
+        if divisor is not None:
+            change.div_(divisor)
+        if params["lambda"] != 1:
+            change.mul_(float(params["lambda"]))
         torch.add(base[here], change, out=result[here])
+
+    over(len(base), work)
     return result
 
 
-def finish(change: torch.Tensor, weights: Sequence[float], params: Params) -> None:
-    """Divide a sum of task vectors by that of their weights, if that is wanted, and multiply it by lambda"""
-    divisor = torch.tensor(weights, dtype=change.dtype).sum()
-    if params["normalize"] and divisor.abs() >= _NO_WEIGHT:
-        change.div_(divisor)
-    if params["lambda"] != 1:
-        change.mul_(float(params["lambda"]))
+def _elected(
+    parts: Sequence[torch.Tensor], positive: torch.Tensor, weights: Sequence[float], *, normalize: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The sum of what has the elected sign, and what to divide it by"""
+    dtype = parts[0].dtype
+    sign = positive.to(dtype).mul_(2).sub_(1)
+    change = torch.zeros(len(sign), dtype=wide(dtype))
+    divisor = torch.zeros_like(change)
+    for part, weight in zip(parts, weights, strict=True):
+        agrees = ((part * sign) > 0).to(dtype)
+        if normalize:
+            divisor.add_(agrees, alpha=weight)
+        change.add_(part.mul_(agrees))
+    if not normalize:
+        return change, None
+    divisor = divisor.to(dtype)
+    return change, divisor.masked_fill_(divisor == 0, 1)
+
+
+def _sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    # from zero, as -0 + 0 is 0
+    change = torch.zeros(len(parts[0]), dtype=wide(parts[0].dtype))
+    for part in parts:
+        change.add_(part)
+    return change
+
+
+def _factors(deltas: Deltas, keep: Keep) -> list[float | None]:
+    """By what each task vector is multiplied to have as much magnitude as before"""
+    sums: list[list[tuple[float, float]]] = [[] for _ in deltas.merged]
+    dtype = torch.float32
+    for begin, base, models in deltas:
+        dtype = _precise(base.dtype)
+        for found, model, mask in zip(sums, models, keep(begin, base, models), strict=True):
+            if mask is not None:
+                found.extend(_magnitudes(model, base, mask))
+    return [_factor(found, dtype) if found else None for found in sums]
+
+
+def _magnitudes(model: torch.Tensor, base: torch.Tensor, mask: torch.Tensor) -> list[tuple[float, float]]:
+    def work(here: slice) -> tuple[float, float]:
+        sizes = (model[here] - base[here]).abs_()
+        return summed(sizes), summed(sizes.mul_(mask[here]))
+
+    return over(len(base), work)
+
+
+def _factor(found: Sequence[tuple[float, float]], dtype: torch.dtype) -> float | None:
+    before, after = (torch.tensor(total(each), dtype=dtype) for each in zip(*found, strict=True))
+    return None if before < _NO_MAGNITUDE or after < _NO_MAGNITUDE else (before / after).item()
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    # sums of magnitudes are beyond what half precision holds
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def _all(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    del begin, base
+    return [None] * len(models)
