@@ -45,7 +45,9 @@ class _Object:
         return self.text[self.start + 1 : self.members[0].at] if self.members else ""
 
 
-def patch(raw: bytes, changes: Mapping[str, object] | Mapping[tuple[str, ...], object], name: str = "config.json") -> bytes:
+def patch(
+    raw: bytes, changes: Mapping[str, object] | Mapping[tuple[str, ...], object], name: str = "config.json"
+) -> bytes:
     """The file with keys set, added at its end, or with None taken away; `text_config.vocab_size` is an inner one
 
     A key that has a dot itself is given as a tuple of one.

@@ -1,6 +1,7 @@
 """Notes: what people should be told of a merge before it is made"""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from artifactstore.core.recipe.blueprint import Output
 from artifactstore.core.recipe.dtypes import is_weight
@@ -32,11 +33,16 @@ def _positions(models: Sequence[ModelFacts]) -> Iterator[str]:
 
 def _outside(recipe: Recipe, model: ModelFacts, outputs: Sequence[Output]) -> Iterator[str]:
     stacks = layout(model.tensors, model.config)
-    outside = (output for output in outputs if stacks.place(output.name) is None)
-    names = [output.name for output in outside if is_weight(output.dtype)]
-    if names and any(len(choice.values) > 1 for setting in _settings(recipe) for choice in setting):
+    outside = [one.name for one in outputs if stacks.place(one.name) is None and is_weight(one.dtype)]
+    names = [name for name in outside if any(_has_gradient(setting, name) for setting in _settings(recipe))]
+    if names:
         few = ", ".join(names[:2] + names[-1:]) if len(names) > 3 else ", ".join(names)
         yield f"Tensors outside of the layers take the first value of a gradient, as in mergekit: {few}"
+
+
+def _has_gradient(setting: Setting, name: str) -> bool:
+    fitting = (choice for choice in setting if choice.part is None or choice.part in name)
+    return any(len(choice.values) > 1 for choice in islice(fitting, 1))
 
 
 def _filters(recipe: Recipe, outputs: Sequence[Output]) -> Iterator[str]:

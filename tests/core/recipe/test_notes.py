@@ -29,3 +29,7 @@ def test_filters_that_fit_nothing():
 def test_gradients_outside_of_the_layers():
     (found,) = told("[1, 2]", *(llama(ref, extra={"model.extra.weight": ("F32", (2,))}) for ref in "ab"))
     assert found.endswith("as in mergekit: model.embed_tokens.weight, lm_head.weight, model.extra.weight")
+
+
+def test_gradients_that_are_only_inside_of_the_layers_are_as_they_seem():
+    assert told("[{filter: mlp, value: [1, 2]}, {value: 1}, {value: [3, 4]}]") == ()
