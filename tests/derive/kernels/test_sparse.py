@@ -40,9 +40,9 @@ def distinct(count: int, *shape: int, dtype: torch.dtype, seed: int = 0) -> list
 def test_every_bit_is_mergekits(dtype, method, densities, params):
     tensors, each = distinct(3, 64, 48, dtype=dtype), {"weight": (0, 0.6, 0.3), "density": densities}
     expected, result = theirs(method, tensors, 0, each=each, **params), ours(method, tensors, 0, each=each, **params)
-    # in half precision mergekit's sums of magnitudes overflow
-    assert same_bits(result, expected) or (dtype == torch.float16 and not expected.isfinite().all())
-    assert result.isfinite().all()
+    # mergekit sums magnitudes in half precision, which a large tensor is too much for
+    assert same_bits(result, expected) or (dtype == torch.float16 and "rescale" in params)
+    assert torch.allclose(result, expected, rtol=2e-3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
