@@ -44,6 +44,12 @@ class Scheme:
     plain: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
+    @property
+    def dtype(self) -> str | None:
+        """Of what is no code, as configurations name it; None where there is none of it"""
+        found = {dtype for dtype in self.plain.values() if dtype in FLOATS}
+        return str(TORCH[found.pop()]).removeprefix("torch.") if len(found) == 1 else None
+
 
 def choose(tensors: Mapping[str, Any], model_type: str, level: Level) -> Scheme:
     """By names and shapes alone; raise Invalid where no reader would understand it"""

@@ -1,7 +1,7 @@
 """Matrices of a source, read by runs of rows and worked on side by side"""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any, Protocol, TypeVar
 
@@ -69,7 +69,7 @@ class Matrix:
         return in_order(one, rows_of(self.rows, self.columns, multiple))
 
 
-def copied(inputs: Tensors, name: str, dtype: str, saved_as: str | None = None) -> Made:
+def copied(inputs: Tensors, name: str, dtype: str) -> Made:
     """A tensor as it is, or in another dtype of floats; raise Invalid, while it is made, for what that cannot hold"""
     matrix, stored = Matrix(inputs, name), inputs.tensors[name]
     width = TORCH[dtype].itemsize
@@ -83,7 +83,8 @@ def copied(inputs: Tensors, name: str, dtype: str, saved_as: str | None = None) 
             return
         yield from map(view_bytes, matrix.each(lambda rows: narrowed(rows, TORCH[dtype])))
 
-    return Made(saved_as or name, dtype, stored.shape, prod(stored.shape) * width, matrix.key("copy", dtype), make)
+    key = None if stored.dtype == dtype else matrix.key("copy", dtype)
+    return Made(name, dtype, stored.shape, prod(stored.shape) * width, key, make)
 
 
 def narrowed(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -93,8 +94,3 @@ def narrowed(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         most = float(values[torch.isfinite(values)].abs().max())
         raise Invalid(f"it holds {most:.4g}, more than fp16 can; choose bf16", code="range")
     return result
-
-
-def floats(inputs: Tensors, names: Sequence[str]) -> list[str]:
-    """Those that are plain floats"""
-    return [name for name in names if inputs.tensors[name].dtype in FLOATS]

@@ -8,8 +8,8 @@ import torch
 from artifactstore.core.errors import Invalid
 
 _ROUND = 12582912.0  # 1.5 · 2^23: added to a small float, its last bits are the nearest integer
-# How much of the largest weight is still reached, beside all of it. From three bits on it pays to cut the rest off.
-_REACHES = (0.9, 0.8, 0.7)
+# How much of the largest weight the first guesses reach: with few bits it pays to cut the rest off.
+_REACHES = (1.0, 0.85, 0.7)
 _FP8_MAX = 448.0
 
 
@@ -22,7 +22,7 @@ def quantize(groups: torch.Tensor, bits: int, scales: torch.dtype) -> tuple[torc
     codes = torch.abs(groups)
     largest = checked(codes.amax(1))
     scale = largest / (half - 0.5)
-    if 3 <= bits < 8:
+    if bits < 8:
         scale = _fit(groups, scale, half, codes)
     stored = _held(scale, scales)
     torch.mul(groups, inverse(stored.to(torch.float32)).unsqueeze(1), out=codes)
@@ -56,10 +56,10 @@ def _held(scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _fit(groups: torch.Tensor, scale: torch.Tensor, half: int, codes: torch.Tensor) -> torch.Tensor:
-    """Of some scales that reach less far, each moved to where least squares puts it for its codes, the best one"""
+    """Of several first guesses, each moved to where least squares puts it for its codes, the best one"""
     product = torch.empty_like(groups)
     best_scale, best = scale, torch.zeros_like(scale)
-    for reach in (1.0, *_REACHES):
+    for reach in _REACHES:
         torch.mul(groups, inverse(scale * reach).unsqueeze(1), out=codes)
         codes.round_().clamp_(-half, half - 1)
         mixed = torch.mul(codes, groups, out=product).sum(1)
