@@ -30,6 +30,7 @@ from artstore import (
     journal,
     keep,
     lineage,
+    merge,
     metric,
     policy,
     remote,
@@ -86,8 +87,8 @@ class Root(TyperGroup):
                 )
 
 
-_INOUT, _LOOK, _LABEL, _ROOM, _OTHERS, _STORE = (
-    *("In and out", "Look", "Label"),
+_INOUT, _MAKE, _LOOK, _LABEL, _ROOM, _OTHERS, _STORE = (
+    *("In and out", "New from old", "Look", "Label"),
     *("Make room", "Other stores", "The store"),
 )
 _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
@@ -97,6 +98,7 @@ _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_INOUT, "bundle", bundle.app),
     (_INOUT, "export", export.export),
     (_INOUT, "import", export.import_app),
+    (_MAKE, "merge", merge.merge),
     (_LOOK, "ls", versions.ls),
     (_LOOK, "show", versions.show),
     (_LOOK, "search", versions.search),
