@@ -38,8 +38,8 @@ def test_a_merge_is_a_version_with_its_parents(models):
     shown = document("show", "org/half")
     assert shown["license"] == "MIT"
     assert [(link["relation"], link["ref"], link["weight"]) for link in shown["parents"]] == [
-        ("merge", "org/a:1", None),
-        ("merge", "org/b:1", None),
+        ("merge", "org/a:1", 0.5),
+        ("merge", "org/b:1", 0.5),
     ]
 
 
