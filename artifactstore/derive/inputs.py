@@ -64,9 +64,13 @@ class Inputs:
             raise Invalid(f"Tensor {name!r:.80} is {tensor.dtype}, which is no plain number", code="dtype", tensor=name)
         stop = prod(tensor.shape) if end is None else end
         into = torch.empty(stop - begin, dtype=TORCH[tensor.dtype])
-        if stop > begin:
-            self.fill(tensor, begin * bits // 8, view_bytes(into))
+        self.read_into(name, begin, into)
         return into
+
+    def read_into(self, name: str, begin: int, into: torch.Tensor) -> None:
+        """The same from element `begin` on, into all of a contiguous tensor of the stored dtype"""
+        if into.nbytes:
+            self.fill(self._source.get(name), begin * into.element_size(), view_bytes(into))
 
     def fill(self, tensor: Stored, begin: int, into: memoryview) -> None:
         """Bytes of a tensor from `begin` on into all of this memory; raise Corrupt"""

@@ -1,54 +1,105 @@
-"""Chunks: one tensor of all sources, read a part ahead of what is worked on"""
+"""Chunks: one tensor of all sources, read a part ahead of what is worked on, into memory that is used again
+
+Fresh memory costs a page fault for every 4 KiB, which takes longer than the numbers in it.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from math import prod
 
 import torch
 
 # Elements of a part: kernels work on them in blocks that stay near the processor.
-PART = 4 << 20
-# Bytes of sources that are kept for who goes through them again.
-_KEPT = 64 << 20
+PART = 1 << 20
+ARENA = 24 << 20
 
-Read = Callable[[int, int], torch.Tensor]
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A tensor of a source. fill: elements from `begin` on, into all of a tensor of this dtype"""
+
+    dtype: torch.dtype
+    fill: Callable[[int, torch.Tensor], None]
+
+
+class Arena:
+    """Memory for the parts of one tensor at a time, and the thread that reads into it"""
+
+    def __init__(self, nbytes: int = ARENA) -> None:
+        self.memory = torch.empty(nbytes, dtype=torch.uint8)
+        self.reader = ThreadPoolExecutor(1, "artstore-ahead")
+
+    def view(self, begin: int, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """`count` elements from byte `begin`"""
+        return self.memory[begin : begin + count * dtype.itemsize].view(dtype)
+
+    def close(self) -> None:
+        """End the thread"""
+        self.reader.shutdown(wait=True, cancel_futures=True)
 
 
 class TensorChunks:
-    """The elements [begin, end) that each of `reads` gives, in the dtype that is worked in"""
+    """One tensor of all sources in the dtype that is worked in; what fits the arena is read once
+
+    A part is there until the next but one is asked for.
+    """
 
     def __init__(
         self,
         shape: tuple[int, ...],
-        reads: Sequence[Read],
+        sources: Sequence[Incoming],
         work: torch.dtype,
-        ahead: ThreadPoolExecutor,
+        arena: Arena,
         base: int | None = None,
     ) -> None:
         self.shape, self.base = shape, base
-        self._reads, self._work, self._ahead = reads, work, ahead
-        self._kept: dict[int, Sequence[torch.Tensor]] = {}
+        self._sources, self._work, self._arena = sources, work, arena
+        # what has to be converted is read aside first
+        self._aside = max((one.dtype.itemsize for one in sources if one.dtype != work), default=0)
+        self._each = len(sources) * work.itemsize
+        whole = prod(shape) * self._each + PART * self._aside <= len(arena.memory)
+        room = len(arena.memory) // (2 * self._each + self._aside) // 64 * 64
+        self._bounds = list(parts_of(shape, PART if whole else min(PART, room)))
+        self._slots = len(self._bounds) if whole else 2
+        self._filled: set[int] = set()
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[torch.Tensor]]]:
         """All parts, each read while the one before it is worked on"""
-        bounds = list(parts_of(self.shape))
-        if not bounds:
-            return
-        coming = self._ahead.submit(self._part, *bounds[0])
-        for number, (begin, _) in enumerate(bounds):
-            tensors = coming.result()
-            if number + 1 < len(bounds):
-                coming = self._ahead.submit(self._part, *bounds[number + 1])
-            yield begin, [tensor.to(self._work) for tensor in tensors]
+        coming: Future[list[torch.Tensor]] | None = None
+        try:
+            for number, (begin, _) in enumerate(self._bounds):
+                tensors = self._ask(number).result() if coming is None else coming.result()
+                coming = self._ask(number + 1) if number + 1 < len(self._bounds) else None
+                yield begin, tensors
+        finally:
+            if coming is not None:
+                coming.exception()
 
-    def _part(self, begin: int, end: int) -> Sequence[torch.Tensor]:
-        kept = self._kept.get(begin)
-        if kept is not None:
-            return kept
-        tensors = [read(begin, end) for read in self._reads]
-        if prod(self.shape) * sum(tensor.element_size() for tensor in tensors) <= _KEPT:
-            self._kept[begin] = tensors
+    def _ask(self, number: int) -> "Future[list[torch.Tensor]]":
+        return self._arena.reader.submit(self._part, number)
+
+    def _part(self, number: int) -> list[torch.Tensor]:
+        begin, end = self._bounds[number]
+        step = self._bounds[0][1]
+        at = step * self._aside + number % self._slots * step * self._each
+        tensors = [
+            self._arena.view(at + place * step * self._work.itemsize, end - begin, self._work)
+            for place in range(len(self._sources))
+        ]
+        if self._slots < len(self._bounds) or number not in self._filled:
+            for source, tensor in zip(self._sources, tensors, strict=True):
+                self._read(source, begin, tensor)
+            self._filled.add(number)
         return tensors
+
+    def _read(self, source: Incoming, begin: int, into: torch.Tensor) -> None:
+        if source.dtype == self._work:
+            source.fill(begin, into)
+            return
+        raw = self._arena.view(0, len(into), source.dtype)
+        source.fill(begin, raw)
+        into.copy_(raw)
 
 
 def parts_of(shape: tuple[int, ...], most: int = PART) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from artifactstore.core.recipe.parse import parse
 from artifactstore.core.recipe.recipe import Recipe
 from artifactstore.core.recipe.resolve import resolve
 from artifactstore.derive.merge.beside import beside
+from artifactstore.derive.merge.chunks import Arena
 from artifactstore.derive.merge.tensors import Makers, same
 from artifactstore.derive.models import Model, open_model
 from artifactstore.derive.product import Product, known, moment
@@ -45,7 +45,7 @@ class MergePlan:
     product: Product
     known: int
     copied: int
-    ahead: ThreadPoolExecutor
+    arena: Arena
 
     @property
     def calculated(self) -> int:
@@ -118,8 +118,8 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str) -> MergePlan:
     models = tuple(open_model(store, str(ref)) for ref in recipe.models)
     facts = [facts_of(model) for model in models]
     blueprint = by_content(resolve(recipe, facts), partial(same, models))
-    ahead = ThreadPoolExecutor(1, "artstore-ahead")
-    makers = Makers(models, recipe.seed, ahead)
+    arena = Arena()
+    makers = Makers(models, recipe.seed, arena)
     made = [makers.made(output) for output in blueprint.outputs]
     files, index = weight_files(made)
     texts = beside(models, blueprint, {"mergekit_config.yml": raw, "merge.json": _provenance(models, blueprint)})
@@ -140,7 +140,7 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str) -> MergePlan:
         product,
         known=sum(one.nbytes for one in made if one.key in there),
         copied=sum(one.nbytes for one in made if one.key is None),
-        ahead=ahead,
+        arena=arena,
     )
 
 

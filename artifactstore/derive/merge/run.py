@@ -4,12 +4,13 @@ from artifactstore.depot import Depot
 from artifactstore.derive.merge.plan import MergePlan
 from artifactstore.derive.models import holding
 from artifactstore.derive.product import ProductReport, produce
+from artifactstore.derive.threads import one_thread
 
 
 def run(depot: Depot, plan: MergePlan) -> ProductReport:
     """Make the version that a plan says; once more, and it is the version that is there"""
     try:
-        with holding(plan.models):
+        with holding(plan.models), one_thread():
             return produce(depot, plan.product)
     finally:
-        plan.ahead.shutdown(wait=True, cancel_futures=True)
+        plan.arena.close()

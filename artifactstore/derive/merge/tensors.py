@@ -1,7 +1,6 @@
 """Tensors of a merge: each output of a blueprint as something that is made when its turn comes"""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -16,7 +15,7 @@ from artifactstore.core.recipe.copies import COPY
 from artifactstore.derive.kernels.masks import Philox
 from artifactstore.derive.kernels.table import METHODS
 from artifactstore.derive.making import Made
-from artifactstore.derive.merge.chunks import Read, TensorChunks
+from artifactstore.derive.merge.chunks import Arena, Incoming, TensorChunks
 from artifactstore.derive.models import Model
 from artifactstore.tensors.dtypes import TORCH, view_bytes
 
@@ -34,7 +33,7 @@ class Reader:
     """
 
     key: Any
-    read: Read = field(repr=False)
+    incoming: Incoming = field(repr=False)
     plain: bool = True
 
 
@@ -44,11 +43,11 @@ Bend = Callable[[Output, Taken, Reader], Reader]
 
 @dataclass(frozen=True, slots=True)
 class Makers:
-    """How the tensors of one merge are made. ahead: the thread that reads; bends: what is done to what is read"""
+    """How the tensors of one merge are made. bends: what is done to what is read"""
 
     models: Sequence[Model]
     seed: int
-    ahead: ThreadPoolExecutor
+    arena: Arena
     bends: Sequence[Bend] = ()
 
     def made(self, output: Output) -> Made:
@@ -59,7 +58,7 @@ class Makers:
         if self._is_copy(output, readers[0]):
             make = partial(self.models[taken[0].model].inputs.parts, taken[0].tensor, _COPIED)
             return Made(output.name, output.dtype, output.shape, nbytes, None, make)
-        work = partial(self._calculated, output, [reader.read for reader in readers], base)
+        work = partial(self._calculated, output, [reader.incoming for reader in readers], base)
         return Made(output.name, output.dtype, output.shape, nbytes, self._key(output, readers), work)
 
     def _is_copy(self, output: Output, reader: Reader) -> bool:
@@ -69,7 +68,8 @@ class Makers:
 
     def _reader(self, output: Output, taken: Taken) -> Reader:
         inputs = self.models[taken.model].inputs
-        reader = Reader(inputs.key(taken.tensor), partial(inputs.read, taken.tensor))
+        stored = TORCH[inputs.tensors[taken.tensor].dtype]
+        reader = Reader(inputs.key(taken.tensor), Incoming(stored, partial(inputs.read_into, taken.tensor)))
         for bend in self.bends:
             reader = bend(output, taken, reader)
         return reader
@@ -89,8 +89,8 @@ class Makers:
         sources: list[Any] = [[reader.key, dict(one.params)] for reader, one in zip(readers, taken, strict=True)]
         return Digest.of(rfc8785.dumps([*what, base, sources]))
 
-    def _calculated(self, output: Output, reads: Sequence[Read], base: int | None) -> Iterator[memoryview]:
-        chunks = TensorChunks(output.shape, reads, TORCH[output.work], self.ahead, base)
+    def _calculated(self, output: Output, sources: Sequence[Incoming], base: int | None) -> Iterator[memoryview]:
+        chunks = TensorChunks(output.shape, sources, TORCH[output.work], self.arena, base)
         params = [one.params for one in output.sources]
         stored = TORCH[output.dtype]
         for part in METHODS[output.method](chunks, output.params, params, Philox(self.seed, output.name)):
