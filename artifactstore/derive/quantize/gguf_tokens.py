@@ -124,14 +124,20 @@ def _split(document: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 def _special(settings: Mapping[str, Any], config: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, int]:
     ids = {}
     for key, name in _SPECIAL.items():
-        token = settings.get(name)
-        number = numbers.get(str(token.get("content") if isinstance(token, dict) else token))
+        number = numbers.get(_content(settings, name) or "")
         if number is None:
             number = config.get(f"{name}_id")
             number = number[0] if isinstance(number, list) and number else number
         if isinstance(number, int) and 0 <= number < len(numbers):
             ids[key] = number
     return ids
+
+
+def _content(settings: Mapping[str, Any], key: str) -> str | None:
+    """A token as it is written, alone or among its flags"""
+    token = settings.get(key)
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
 
 
 def _flags(document: Mapping[str, Any], settings: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, bool]:
@@ -142,8 +148,7 @@ def _flags(document: Mapping[str, Any], settings: Mapping[str, Any], ids: Mappin
         if isinstance(given, bool):
             flags[f"add_{key}_token"] = given
         elif single is not None and key in ids:
-            named = {settings.get(f"{key}_token")}
-            flags[f"add_{key}_token"] = bool(named & set(single))
+            flags[f"add_{key}_token"] = _content(settings, f"{key}_token") in single
     return flags
 
 

@@ -2,15 +2,17 @@
 
 import pytest
 
-from artifactstore.derive.inputs import Inputs
-from artifactstore.tensors.pieces import of_folder
+
+@pytest.fixture(scope="session")
+def torch_and_transformers():
+    """Both, where they are"""
+    return pytest.importorskip("torch"), pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """Folders by name: llama (own head, bf16), qwen2 (tied, bf16), full (llama, fp32)"""
-    transformers = pytest.importorskip("transformers")
-    torch = pytest.importorskip("torch")
+def tiny(tmp_path_factory, torch_and_transformers):
+    """Folders by name: llama (own head), qwen2 (tied), qwen3, full (llama in fp32, with rows of 96)"""
+    torch, transformers = torch_and_transformers
     sizes = {
         "vocab_size": 384,
         "hidden_size": 256,
@@ -19,24 +21,40 @@ def tiny(tmp_path_factory):
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 128,
+        "bos_token_id": None,
+        "eos_token_id": None,
     }
-    kinds = {
-        "llama": (transformers.LlamaConfig(**sizes, rope_theta=50_000.0), torch.bfloat16),
-        "qwen2": (transformers.Qwen2Config(**sizes, tie_word_embeddings=True), torch.bfloat16),
-        "full": (transformers.LlamaConfig(**sizes | {"hidden_size": 96, "num_attention_heads": 2}), torch.float32),
+    configs = {
+        "llama": transformers.LlamaConfig(**sizes, rope_theta=50_000.0),
+        "qwen2": transformers.Qwen2Config(**sizes, tie_word_embeddings=True),
+        "qwen3": transformers.Qwen3Config(**sizes),
+        "full": transformers.LlamaConfig(**sizes | {"hidden_size": 96, "num_attention_heads": 2}),
     }
-    folders = {}
-    for name, (config, dtype) in kinds.items():
-        torch.manual_seed(3)
-        folders[name] = tmp_path_factory.mktemp("tiny") / name
-        model = transformers.AutoModelForCausalLM.from_config(config).to(dtype)
+    root = tmp_path_factory.mktemp("tiny")
+    for number, (name, config) in enumerate(configs.items()):
+        torch.manual_seed(number)
+        model = transformers.AutoModelForCausalLM.from_config(config)
         for one in model.parameters():
-            one.data += torch.randn_like(one) * 0.02
-        model.save_pretrained(folders[name])
-    return folders
+            one.data += torch.randn_like(one) * 0.02  # no norm or bias is as it begins
+        model.to(torch.float32 if name == "full" else torch.bfloat16).save_pretrained(root / name)
+    return {name: root / name for name in configs}
 
 
-@pytest.fixture
-def inputs(tiny):
-    """The tensors of one of them"""
-    return lambda name: Inputs(of_folder(tiny[name]))
+@pytest.fixture(scope="session")
+def logits(torch_and_transformers):
+    """What a model gives for a text of its own tokens, in float32"""
+    torch, transformers = torch_and_transformers
+    tokens = torch.randint(0, 384, (2, 24), generator=torch.Generator().manual_seed(1))
+
+    def of(folder, **how):
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, **how)
+        with torch.no_grad():
+            return model(tokens).logits.to(torch.float32)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def likeness():
+    """The cosine of two"""
+    return lambda one, other: float((one * other).sum() / (one.norm() * other.norm()))
