@@ -29,8 +29,8 @@ Sizes = NDArray[np.signedinteger]
 
 def sizes(delta: torch.Tensor) -> Sizes:
     """Integers in the order of the absolute values of floats: their bits. NaN is greater than infinity"""
-    bits = delta.view(_BITS[delta.element_size()])
-    return np.asarray(torch.bitwise_and(bits, torch.iinfo(bits.dtype).max).numpy())
+    bits = delta.view(_BITS[delta.element_size()]).numpy()
+    return np.asarray(bits & np.iinfo(bits.dtype).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,6 @@ class Largest:
     def all(self) -> bool:
         """Whether every element is among them"""
         return self.size < 0
-
-    @property
-    def none(self) -> bool:
-        """Whether no element is among them"""
-        return self.size == _GREATEST
 
     def mask(self, begin: int, block: Sizes) -> NDArray[np.bool_]:
         """Which elements of a block of `over`, from the one of number `begin` in the tensor, are among them"""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -14,8 +15,8 @@ Result = TypeVar("Result")
 # Elements. A few of them stay in the second level of a processor's caches; and torch gives fewer than 32768 to one
 # thread, so that no rounding follows from how many there are.
 BLOCK = (1 << 15) - 64
-# Blocks. For fewer it does not pay to start threads.
-_FEW = 16
+# Elements. For fewer it does not pay to start threads.
+_FEW = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,36 @@ class Held:
         yield 0, self.tensors
 
 
+@dataclass(slots=True)
+class _Begun:
+    """Chunks of which the first part is read already; who goes through them first goes on from there"""
+
+    chunks: Chunks
+    begun: Iterator[tuple[int, Sequence[torch.Tensor]]] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor"""
+        return self.chunks.shape
+
+    @property
+    def base(self) -> int | None:
+        """Which of the sources is the base"""
+        return self.chunks.base
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[torch.Tensor]]]:
+        """All parts from the first"""
+        begun, self.begun = self.begun, None
+        return iter(self.chunks) if begun is None else begun
+
+
 def held(chunks: Chunks) -> Chunks:
     """The same, to be gone through more than once: a tensor of one part is read only the first time"""
-    for begin, tensors in chunks:
-        if begin == 0 and len(tensors[0]) == math.prod(chunks.shape):
+    parts = iter(chunks)
+    for begin, tensors in parts:
+        if len(tensors[0]) == math.prod(chunks.shape):
             return Held(chunks.shape, chunks.base, tensors)
-        break
+        return _Begun(chunks, chain([(begin, tensors)], parts))
     return chunks
 
 
@@ -89,11 +114,11 @@ def last_dimension(shape: tuple[int, ...]) -> int:
     return shape[-1] if shape else 1
 
 
-def over(length: int, work: Callable[[slice], Result]) -> list[Result]:
+def over(length: int, work: Callable[[slice], Result], block: int = BLOCK) -> list[Result]:
     """What `work` gives for each block of a part, in their order; threads share them"""
-    blocks = [slice(begin, min(begin + BLOCK, length)) for begin in range(0, length, BLOCK)]
+    blocks = [slice(begin, min(begin + block, length)) for begin in range(0, length, block)]
     threads = torch.get_num_threads()
-    if len(blocks) < _FEW or threads == 1:
+    if length < _FEW or threads == 1:
         return [work(each) for each in blocks]
     share = -(-len(blocks) // threads)
     shares = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]

@@ -1,17 +1,22 @@
 """Sparsify: which elements of task vectors are kept, by magnitude or by chance"""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from artifactstore.derive.kernels.base import Masks, Params
 from artifactstore.derive.kernels.deltas import Deltas
 from artifactstore.derive.kernels.largest import Largest, largest, sizes
-from artifactstore.derive.kernels.parts import last_dimension, over
+from artifactstore.derive.kernels.parts import last_dimension
 
+Bools = NDArray[np.bool_]
+# Which elements of a block are kept: where it lies in its part, and the task vector there.
+Mask = Callable[[slice, torch.Tensor], Bools]
 # Of a part (its first element, base, models): a mask for each model, None where all is kept.
-Keep = Callable[[int, torch.Tensor, Sequence[torch.Tensor]], list[torch.Tensor | None]]
+Keep = Callable[[int, torch.Tensor, Sequence[torch.Tensor]], list[Mask | None]]
 # What learns from task vectors and the parameters of their sources what to keep.
 Sparsify = Callable[[Deltas, Sequence[Params], Masks], Keep]
 
@@ -37,14 +42,14 @@ def by_chance(deltas: Deltas, sources: Sequence[Params], masks: Masks) -> Keep:
     """Each element with the chance `density` (DARE, Yu 2023)"""
     densities = [float(each["density"]) for each in sources]
 
-    def keep(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    def draw(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
         del models
         return [
             None if density >= 1 else masks.draw(source, begin, torch.full((1,), density).expand(len(base)))
             for source, density in zip(deltas.merged, densities, strict=True)
         ]
 
-    return keep
+    return _drawn_once(draw)
 
 
 def by_rank(deltas: Deltas, sources: Sequence[Params], masks: Masks) -> Keep:
@@ -54,29 +59,32 @@ def by_rank(deltas: Deltas, sources: Sequence[Params], masks: Masks) -> Keep:
     """
     row = last_dimension(deltas.chunks.shape)
 
-    def keep(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    def draw(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
         return [
             None if params["density"] >= 1 else masks.draw(source, begin, _chances(model - base, row, params))
             for source, model, params in zip(deltas.merged, models, sources, strict=True)
         ]
 
+    return _drawn_once(draw)
+
+
+def _drawn_once(draw: Callable[[int, torch.Tensor, Sequence[torch.Tensor]], list[torch.Tensor | None]]) -> Keep:
+    """What is drawn for a part, kept as a bit for each element for who comes again"""
+    known: dict[int, list[NDArray[np.uint8] | None]] = {}
+
+    def keep(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[Mask | None]:
+        if begin not in known:
+            drawn = draw(begin, base, models)
+            known[begin] = [None if each is None else np.packbits(each.numpy()) for each in drawn]
+        return [None if bits is None else partial(_unpacked, bits) for bits in known[begin]]
+
     return keep
 
 
-def remembered(keep: Keep) -> Keep:
-    """The same, asked once for each part: a bit for each element is kept"""
-    known: dict[int, list[np.ndarray | None]] = {}
-
-    def again(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
-        if begin in known:
-            packed = known[begin]
-            bits = [None if each is None else np.unpackbits(each, count=len(base)) for each in packed]
-            return [None if each is None else torch.from_numpy(each.view(np.bool_)) for each in bits]
-        found = keep(begin, base, models)
-        known[begin] = [None if each is None else np.packbits(each.numpy()) for each in found]
-        return found
-
-    return again
+def _unpacked(bits: NDArray[np.uint8], here: slice, delta: torch.Tensor) -> Bools:
+    del delta
+    # blocks begin at whole bytes
+    return np.unpackbits(bits[here.start // 8 : -(-here.stop // 8)], count=here.stop - here.start).view(np.bool_)
 
 
 def _trimmed(density: float, count: int) -> int:
@@ -97,27 +105,18 @@ def _crumbs(density: float, gamma: float, count: int) -> tuple[int, int]:
 def _between(found: Sequence[Sequence[Largest]]) -> Keep:
     """The elements that are among the first of two sets and not among the second, if there is one"""
 
-    def keep(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
-        return [_kept(begin, model, base, *limits) for model, limits in zip(models, found, strict=True)]
+    def keep(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[Mask | None]:
+        del base, models
+        return [None if limits[0].all and not limits[1:] else partial(_limited, begin, limits) for limits in found]
 
     return keep
 
 
-def _kept(
-    begin: int, model: torch.Tensor, base: torch.Tensor, outer: Largest, inner: Largest | None = None
-) -> torch.Tensor | None:
-    if outer.all and (inner is None or inner.none):
-        return None
-    mask = torch.empty(len(base), dtype=torch.bool)
-    into = mask.numpy()
-
-    def work(here: slice) -> None:
-        block = sizes(model[here] - base[here])
-        into[here] = outer.mask(begin + here.start, block)
-        if inner is not None and not inner.none:
-            into[here] &= ~inner.mask(begin + here.start, block)
-
-    over(len(base), work)
+def _limited(begin: int, limits: Sequence[Largest], here: slice, delta: torch.Tensor) -> Bools:
+    block = sizes(delta)
+    mask = limits[0].mask(begin + here.start, block)
+    for inner in limits[1:]:
+        mask &= ~inner.mask(begin + here.start, block)
     return mask
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from artifactstore.derive.kernels.base import Chunks, Kernel, Masks, Params
 from artifactstore.derive.kernels.deltas import Deltas
 from artifactstore.derive.kernels.parts import held, over, rounded, wide
-from artifactstore.derive.kernels.sparsify import Keep, Sparsify, remembered
+from artifactstore.derive.kernels.sparsify import Bools, Keep, Mask, Sparsify
 from artifactstore.derive.kernels.sums import summed, total
 
 # A sum of weights below this divides nothing.
@@ -32,7 +33,6 @@ def arithmetic(sparsify: Sparsify | None, *, elect: bool) -> Kernel:
         keep = _all if sparsify is None else sparsify(deltas, mine, masks)
         factors: list[float | None] = [None] * len(mine)
         if params["rescale"] and sparsify is not None:
-            keep = remembered(keep)
             factors = _factors(deltas, keep)
         for begin, base, models in deltas:
             if not models:
@@ -54,15 +54,14 @@ class _Term:
 
     model: torch.Tensor
     weight: float
-    mask: torch.Tensor | None
+    mask: Mask | None
     factor: float | None
 
     def weighted(self, here: slice, base: torch.Tensor) -> torch.Tensor:
         """What it adds to a block, in the dtype of the parts"""
         delta = self.model[here] - base[here]
         if self.mask is not None:
-            # multiplied, so that what is not a number does not vanish by chance
-            delta.mul_(self.mask[here])
+            _masked(delta, self.mask(here, delta))
         if self.factor is not None:
             delta = delta.to(_precise(delta.dtype)).mul_(self.factor).to(delta.dtype)
         return delta.mul_(self.weight) if self.weight != 1 else delta
@@ -78,7 +77,7 @@ def _added(base: torch.Tensor, terms: Sequence[_Term], params: Params, *, elect:
         change = _sum(parts)
         divisor: torch.Tensor | None = None
         if elect:
-            change, divisor = _elected(parts, change >= 0, weights, normalize=bool(params["normalize"]))
+            change, divisor = _elected(parts, change, weights, normalize=bool(params["normalize"]))
         elif params["normalize"] and whole.abs() >= _NO_WEIGHT:
             divisor = whole
         change = change.to(base.dtype)
@@ -93,22 +92,25 @@ def _added(base: torch.Tensor, terms: Sequence[_Term], params: Params, *, elect:
 
 
 def _elected(
-    parts: Sequence[torch.Tensor], positive: torch.Tensor, weights: Sequence[float], *, normalize: bool
+    parts: Sequence[torch.Tensor], change: torch.Tensor, weights: Sequence[float], *, normalize: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The sum of what has the elected sign, and what to divide it by"""
-    dtype = parts[0].dtype
-    sign = positive.to(dtype).mul_(2).sub_(1)
-    change = torch.zeros(len(sign), dtype=wide(dtype))
-    divisor = torch.zeros_like(change)
+    """The sum of what has the sign of `change`, which is the sum of all, and what to divide it by"""
+    # numbers, not booleans: torch has no vectors of those
+    sign = torch.copysign(torch.ones_like(change), change)
+    elected, divisor = torch.zeros_like(change), torch.zeros_like(change)
     for part, weight in zip(parts, weights, strict=True):
-        agrees = ((part * sign) > 0).to(dtype)
+        agreeing = (part * sign).clamp_(min=0)
+        elected.add_(agreeing)
         if normalize:
-            divisor.add_(agrees, alpha=weight)
-        change.add_(part.mul_(agrees))
+            divisor.add_(agreeing.sign_(), alpha=weight)
+    elected.mul_(sign).add_(0)
     if not normalize:
-        return change, None
-    divisor = divisor.to(dtype)
-    return change, divisor.masked_fill_(divisor == 0, 1)
+        return elected, None
+    divisor = divisor.to(parts[0].dtype)
+    if min(weights) > 0:
+        # where nothing agrees, zero is divided
+        return elected, divisor.clamp_(min=torch.finfo(divisor.dtype).tiny)
+    return elected, divisor.masked_fill_(divisor == 0, 1)
 
 
 def _sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -131,10 +133,12 @@ def _factors(deltas: Deltas, keep: Keep) -> list[float | None]:
     return [_factor(found, dtype) if found else None for found in sums]
 
 
-def _magnitudes(model: torch.Tensor, base: torch.Tensor, mask: torch.Tensor) -> list[tuple[float, float]]:
+def _magnitudes(model: torch.Tensor, base: torch.Tensor, mask: Mask) -> list[tuple[float, float]]:
     def work(here: slice) -> tuple[float, float]:
-        sizes = (model[here] - base[here]).abs_()
-        return summed(sizes), summed(sizes.mul_(mask[here]))
+        delta = model[here] - base[here]
+        kept = mask(here, delta)
+        sizes = delta.abs_()
+        return summed(sizes), summed(_masked(sizes, kept))
 
     return over(len(base), work)
 
@@ -149,6 +153,16 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
-def _all(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+def _masked(block: torch.Tensor, mask: Bools) -> torch.Tensor:
+    """The block, zero where it is not kept; multiplied, so that what is not a number does not vanish by chance"""
+    if block.dtype == torch.bfloat16:
+        return block.mul_(torch.from_numpy(mask))
+    # numpy has vectors of booleans
+    values = block.numpy()
+    np.multiply(values, mask, out=values)
+    return block
+
+
+def _all(begin: int, base: torch.Tensor, models: Sequence[torch.Tensor]) -> list[Mask | None]:
     del begin, base
     return [None] * len(models)
