@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,8 @@ _HEAD = re.compile(r"(?:.+\.)?(?:lm_head|lm_head\.decoder|embed_out|cls\.predict
 _HEAD_BIAS = re.compile(r"(?:.+\.)?(?:lm_head|lm_head\.decoder|embed_out|cls\.predictions(?:\.decoder)?)\.bias")
 # what follows from the configuration, and is in some files and not in others
 _BUFFER = re.compile(r"(?:.+\.)?(?:position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias)")
+# models of many experts have tens of thousands of tensors
+_KEPT = 1 << 16
 # what configurations of different models call the same
 _KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -100,16 +103,19 @@ class ModelFacts:
 COMPARED = tuple(_KEYS)
 
 
+@lru_cache(_KEPT)
 def is_head(name: str) -> bool:
     """Whether it maps to tokens, and may be the input embeddings once more"""
     return _HEAD.fullmatch(name) is not None
 
 
+@lru_cache(_KEPT)
 def is_by_token(name: str) -> bool:
     """Whether its rows are the tokens of the vocabulary"""
     return any(kind.fullmatch(name) for kind in (_EMBEDDING, _HEAD, _HEAD_BIAS))
 
 
+@lru_cache(_KEPT)
 def is_buffer(name: str) -> bool:
     """Whether it follows from the configuration, so that a file may well be without it"""
     return _BUFFER.fullmatch(name) is not None

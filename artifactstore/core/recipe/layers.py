@@ -4,11 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 # the first number counts: in `model.layers.3.mlp.experts.7.w1.weight` it is the layer's
 _NUMBERED = re.compile(r"(.+?)\.([0-9]{1,6})\.(.+)")
+# asked again and again, and models of many experts have tens of thousands of tensors
+_KEPT = 1 << 16
 _BEFORE = re.compile(r"emb|wte|wpe")
 _AFTER = re.compile(r"embed_out")
 
@@ -80,6 +83,7 @@ def is_before(name: str) -> bool:
     return _BEFORE.search(name) is not None and _AFTER.search(name) is None
 
 
+@lru_cache(_KEPT)
 def _place(name: str) -> Place | None:
     found = _NUMBERED.fullmatch(name)
     return Place(found[1], int(found[2]), found[3]) if found else None

@@ -124,21 +124,23 @@ def _whole(setup: _Setup, part: Slice) -> Iterator[_Place]:
 
 def _sliced(setup: _Setup) -> Iterator[_Place]:
     number = 0
+    layers = [_by_layer(model, stacks) for model, stacks in zip(setup.facts, setup.layouts, strict=True)]
     for part in setup.recipe.slices:
         ranges = [_layers(setup, source) for source in part.sources]
-        count = len(ranges[0])
+        first, count = layers[_number(setup, part.sources[0])], len(ranges[0])
         for index in range(count):
-            at = depth(index, count)
-            for place in _layer(setup, part.sources[0], ranges[0][index]):
-                names = tuple(place.at(layers[index]) for layers in ranges)
-                yield _Place(place.at(number), part, names, at)
+            for place in first[ranges[0][index]]:
+                names = tuple(place.at(each[index]) for each in ranges)
+                yield _Place(place.at(number), part, names, depth(index, count))
             number += 1
 
 
-def _layer(setup: _Setup, source: Source, number: int) -> list[Place]:
-    stacks = setup.layouts[_number(setup, source)]
-    places = map(stacks.place, setup.facts[_number(setup, source)].tensors)
-    return [place for place in places if place is not None and place.number == number]
+def _by_layer(model: ModelFacts, stacks: Layout) -> Mapping[int, list[Place]]:
+    found: dict[int, list[Place]] = {}
+    for place in map(stacks.place, model.tensors):
+        if place is not None:
+            found.setdefault(place.number, []).append(place)
+    return found
 
 
 def _layers(setup: _Setup, source: Source) -> range:
