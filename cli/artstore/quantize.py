@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifactstore.core.units import format_size
-from artifactstore.derive.quantize.levels import form, parse_level, parse_target
+from artifactstore.derive.quantize.levels import Target, form, parse_level, parse_target
+from artifactstore.derive.web.levels import LEVELS as WEB_LEVELS
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
 from artstore.output import plural, took
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
+    from artifactstore.catalog.base import VersionInfo
+    from artifactstore.depot import Depot
     from artifactstore.derive.quantize.plan import QuantizePlan
+    from artifactstore.derive.web.plan import WebPlan
     from artifactstore.store import Store
 
 
@@ -47,67 +51,95 @@ def quantize(
     """
     if out is not None:
         parse_path(out)
-    chosen = parse_level(level), parse_target(target)
-    form(*chosen)
-    from artifactstore.derive.quantize.plan import plan as plan_quantization  # noqa: PLC0415  # heavy
-
+    chosen = parse_target(target)
+    if not (chosen is Target.WEB and level in WEB_LEVELS):
+        form(parse_level(level), chosen)
     with run.open(read_only=True) if dry_run else run.open() as store:
-        plan = plan_quantization(store, ref, *chosen, name)
+        plan = _plan(store, ref, level, chosen, name)
         if dry_run:
             _tell_plan(run, plan)
         else:
             _make(run, store, plan, out)
 
 
-def _make(run: Invocation, store: "Store", plan: "QuantizePlan", out: str | None) -> None:
-    from artifactstore.derive.quantize.run import run as make  # noqa: PLC0415  # heavy
+def _plan(store: "Store", ref: str, level: str, target: Target, name: str) -> "QuantizePlan | WebPlan":
+    # heavy
+    if target is Target.WEB:
+        from artifactstore.derive.web.plan import plan as plan_export  # noqa: PLC0415
 
+        return plan_export(store, ref, level.strip().lower(), name)
+    from artifactstore.derive.quantize.plan import plan as plan_quantization  # noqa: PLC0415
+
+    return plan_quantization(store, ref, parse_level(level), target, name)
+
+
+def _run(depot: "Depot", plan: "QuantizePlan | WebPlan") -> "tuple[VersionInfo, dict[str, int]]":
+    """The version, and what was counted"""
+    # heavy
+    from artifactstore.derive.quantize.plan import QuantizePlan  # noqa: PLC0415
+    from artifactstore.derive.quantize.run import run as make  # noqa: PLC0415
+    from artifactstore.derive.web.run import run as export  # noqa: PLC0415
+
+    if isinstance(plan, QuantizePlan):
+        report = make(depot, plan)
+        counts = {"made": report.made, "known": report.known, "new_bytes": report.new_bytes}
+        return report.committed.version, counts
+    exported = export(depot, plan)
+    return exported.committed.version, {"new_bytes": exported.new_bytes}
+
+
+def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: str | None) -> None:
     begin = time.monotonic()
-    report = make(store.depot, plan)
-    version = report.committed.version
+    version, counts = _run(store.depot, plan)
     if out is not None:
         store.checkout(str(version.id), Path(out))
     run.monitor.stop()
+    shown = store.show(str(version.id))
     document = {
         **plan.to_json(),
+        "files": [{"path": file["path"], "size": file["size"]} for file in shown["files"]],
+        "bytes": shown["logical_bytes"],
+        "bits_per_weight": shown["metadata"]["quantize"]["bits_per_weight"],
         "id": str(version.id),
         "ref": version.ref,
-        "made": report.made,
-        "known": report.known,
-        "new_bytes": report.new_bytes,
+        **counts,
         "out": out,
     }
 
     def show(screen: Screen) -> None:
-        _say(screen, plan, document, version.ref)
-        parts = [f"  {plural(report.made, 'tensor')} made"]
-        if report.known:
-            parts.append(f"{report.known} known from before")
-        screen.line("  ".join([*parts, f"{format_size(report.new_bytes)} new", took(time.monotonic() - begin)]))
+        _say(screen, document, version.ref)
+        parts = [f"{plural(counts['made'], 'tensor')} made"] if "made" in counts else []
+        if counts.get("known"):
+            parts.append(f"{counts['known']:,} known from before")
+        parts += [f"{format_size(counts['new_bytes'])} new", took(time.monotonic() - begin)]
+        screen.line("  " + "  ".join(parts))
         if out is not None:
             screen.line(f"  written to {out}")
 
     run.output.tell(document, show, ids=[str(version.id)])
 
 
-def _tell_plan(run: Invocation, plan: "QuantizePlan") -> None:
+def _tell_plan(run: Invocation, plan: "QuantizePlan | WebPlan") -> None:
     document = plan.to_json()
 
     def show(screen: Screen) -> None:
-        _say(screen, plan, document, document["artifact"])
-        rows = [(one["dtype"], str(one["tensors"]), format_size(one["bytes"])) for one in document["types"]]
+        _say(screen, document, document["artifact"])
+        rows = [(one["dtype"], str(one["tensors"]), format_size(one["bytes"])) for one in document.get("types", [])]
         screen.table(_TYPES, rows)
-        if plan.known:
-            screen.line(f"{format_size(plan.known)} are known from before")
+        if document.get("known_bytes"):
+            screen.line(f"{format_size(document['known_bytes'])} are known from before")
         screen.line("Nothing changed (dry run)")
 
     run.output.tell(document, show, ids=[])
 
 
-def _say(screen: Screen, plan: "QuantizePlan", document: dict[str, Any], to: str) -> None:
-    sizes = f"{format_size(document['source']['bytes'])} → {format_size(plan.product.nbytes)}"
-    screen.line(f"{plan.model.ref} → {to}  {plan.form.label}  {sizes}  {plan.bits_per_weight:g} bits a weight")
-    for note in plan.notes:
+def _say(screen: Screen, document: dict[str, Any], to: str) -> None:
+    sizes = f"{format_size(document['source']['bytes'])} → {format_size(document['bytes'])}"
+    parts = [f"{document['source']['ref']} → {to}", document["form"], sizes]
+    if "bits_per_weight" in document:
+        parts.append(f"{document['bits_per_weight']:.3g} bits a weight")
+    screen.line("  ".join(parts))
+    for note in document["notes"]:
         screen.line(f"  {note}")
 
 
