@@ -15,6 +15,9 @@ class Tokens(Protocol):
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Ids of a text; special: with those that the tokenizer puts around it by itself"""
 
+    def chat(self, text: str) -> list[int]:
+        """Ids of what a person said, as the model's template has it; raise Invalid without a template"""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without those that stand for no text"""
 

@@ -15,7 +15,7 @@ from artifactstore.derive.evaluate.models.config import Config, read_config
 from artifactstore.derive.evaluate.models.opening import open_model
 from artifactstore.derive.evaluate.models.torch_model import Use
 from artifactstore.derive.evaluate.statistics import Paired, Score, compare
-from artifactstore.derive.evaluate.subject import Subject, find, source_of
+from artifactstore.derive.evaluate.subject import Subject, find, opened, source_of
 from artifactstore.derive.evaluate.tasks.passages import Diverging
 from artifactstore.derive.evaluate.tasks.table import Task
 from artifactstore.finding import Finds
@@ -75,7 +75,7 @@ def evaluate(
             bench.measure(known, tasks)
         for subject in subjects:
             found = bench.gates(subject, known) if not tasks else bench.scores(subject, tasks, known)
-            _keep(store, found)
+            keep(store, subject, found.metrics)
             yield found
 
 
@@ -132,9 +132,8 @@ class _Bench:
                 f"kl tells how far a model is from another, and {subject.ref} has no source here; name one: --baseline",
                 code="baseline",
             )
-        with subject.laid() as folder:
-            model = _writer(subject, open_model(folder, subject.chosen, self._use))
-            found = [_ask(task, subject, model, beside) for task in tasks]
+        with opened(subject, self._use) as (_, model):
+            found = [_ask(task, subject, _writer(subject, model), beside) for task in tasks]
         against = {
             name: pair
             for score in found
@@ -151,8 +150,7 @@ class _Bench:
     def _held(self, subject: Subject, relation: Relation | None) -> Beside:
         if self._beside is None or self._beside[0] != subject:
             self.__exit__()
-            folder = self._stack.enter_context(subject.laid())
-            model = open_model(folder, subject.chosen, self._use)
+            folder, model = self._stack.enter_context(opened(subject, self._use))
             self._beside = (subject, Beside(subject.ref, model, _config(folder, subject), relation))
         held = self._beside[1]
         return Beside(held.ref, held.model, held.config, relation)
@@ -189,12 +187,11 @@ def _size(model: LanguageModel | Encoder) -> str:
     return f"{count}{model.vocabulary:,} tokens, a context of {model.context:,}"
 
 
-def _keep(store: Finds, found: Evaluation) -> None:
-    """As metrics of the version, where it is held here and this store may be written to"""
-    held = found.subject.held
-    if held is None or not found.metrics:
+def keep(store: Finds, subject: Subject, metrics: Mapping[str, float]) -> None:
+    """As metrics of a version, with a warning where it is not held here or this store may not be written to"""
+    if subject.held is None or not metrics:
         return
     try:
-        annotate.set_metrics(held.depot, held.version, found.metrics)
+        annotate.set_metrics(subject.held.depot, subject.held.version, metrics)
     except StoreError as e:
-        store.depot.monitor(Warn(f"The metrics of {found.subject.ref} were not kept: {e.message}"))
+        store.depot.monitor(Warn(f"The metrics of {subject.ref} were not kept: {e.message}"))

@@ -12,8 +12,10 @@ from artifactstore.core.errors import Invalid, NotFound
 from artifactstore.core.lineage import Relation
 from artifactstore.core.manifest import Manifest
 from artifactstore.depot import Depot
+from artifactstore.derive.evaluate.base import Encoder, LanguageModel
 from artifactstore.derive.evaluate.models.files import Chosen, choose
-from artifactstore.derive.evaluate.models.opening import look
+from artifactstore.derive.evaluate.models.opening import look, open_model
+from artifactstore.derive.evaluate.models.torch_model import Use
 from artifactstore.finding import Finds
 from artifactstore.ops import checkout
 from artifactstore.ops.transfer.fetch import load_manifest
@@ -81,6 +83,15 @@ def find(store: Finds, ref: str, path: str | None = None) -> Subject:
             return _of_folder(ref, path)
         raise
     return _of_version(depot, version, path)
+
+
+@contextmanager
+def opened(subject: Subject, use: Use | None = None) -> Iterator[tuple[Path, LanguageModel | Encoder]]:
+    """A model and the folder in which its files lie meanwhile; raise as `laid`, and Invalid for files that are wrong"""
+    with subject.laid() as folder:
+        with _named(subject.ref):
+            model = open_model(folder, subject.chosen, use)
+        yield folder, model
 
 
 def source_of(subject: Subject) -> tuple[Subject, Relation] | None:

@@ -33,6 +33,17 @@ class FolderTokens:
         """Rows of ids of equal length with their mask, each text cut to `context` tokens"""
         return self.tokenizer(list(texts), padding=True, truncation=True, max_length=context, return_tensors="pt")
 
+    def chat(self, text: str) -> list[int]:
+        """Ids of what a person said, as the model's template has it; raise Invalid without a template"""
+        if not self.tokenizer.chat_template:
+            raise Invalid("It has no chat template; leave --chat away", code="template")
+        said = [{"role": "user", "content": text}]
+        with opening("chat template"):
+            ids: list[int] = self.tokenizer.apply_chat_template(
+                said, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        return ids
+
     @property
     def longest(self) -> int | None:
         """Tokens that its model takes, where it says so"""

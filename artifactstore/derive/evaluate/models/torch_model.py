@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -14,9 +14,11 @@ from artifactstore.derive.evaluate.models.files import variant_of
 from artifactstore.derive.evaluate.models.quiet import opening, quiet
 from artifactstore.derive.evaluate.models.tokens import FolderTokens, open_tokens
 from artifactstore.derive.extras import need
+from artifactstore.tensors.engine import parse_device
 
 # Texts whose vectors are made at once.
 _TEXTS = 32
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Use:
 
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+
+    @classmethod
+    def parse(cls, device: str, dtype: str) -> Self:
+        """As people write it; raise Invalid, Unavailable for a device that is not to be had"""
+        if dtype not in _DTYPES:
+            raise Invalid(f"Cannot calculate in {dtype!r:.40}; use one of {', '.join(_DTYPES)}", code="dtype")
+        return cls(_DTYPES[dtype], str(parse_device(device)))
 
 
 class TorchLanguageModel:

@@ -60,7 +60,7 @@ class Reading:
             f"{self.name}.byte": Value(exp(loss / nbytes)),
             f"{self.name}.bits_per_byte": Value(loss / nbytes / math.log(2)),
         }
-        return Score(self.name, len(logprobs), values, {f"{self.name}.logprob": logprobs}, wanted)
+        return Score(self.name, len(logprobs), values, {f"{self.name}.logprob": logprobs}, _targets(wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,12 @@ class Diverging:
             f"{self.name}.p99": Value(float(torch.quantile(kl[:_QUANTILE], 0.99))),
             f"{self.name}.top1": mean(agree),
         }
-        return Score(self.name, len(kl), values, {self.name: kl.tolist(), f"{self.name}.top1": agree}, wanted)
+        return Score(self.name, len(kl), values, {self.name: kl.tolist(), f"{self.name}.top1": agree}, _targets(wanted))
+
+
+def _targets(wanted: Sequence[Span]) -> tuple[int, ...]:
+    """What was predicted, from whatever windows"""
+    return tuple(token for span in wanted for token in span.row[-span.count :])
 
 
 # torch counts quantiles of so many values at most

@@ -1,6 +1,6 @@
 """Table: the tasks by their names, and the data each is read from"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -45,7 +45,7 @@ def load(name: str, data: Path | None = None, limit: int | None = None) -> Task:
         benchmark = _BENCHMARKS[name]
         return Choosing(name, tuple(parse_rows(_file(name, benchmark, data), benchmark.parse, limit)))
     if name in {"perplexity", "kl"}:
-        passages = shipped() if data is None else _passages(data, limit)
+        passages = shipped() if data is None else passages_of(data, limit)
         return Reading(name, passages) if name == "perplexity" else Diverging(name, passages)
     if name.endswith(".jsonl"):
         return _own(Path(name), limit)
@@ -61,21 +61,8 @@ def shipped() -> tuple[Passage, ...]:
     return (Passage(text),)
 
 
-def needs_source(tasks: Sequence[Task]) -> bool:
-    """Whether one of them compares with a source"""
-    return any(isinstance(task, Diverging) for task in tasks)
-
-
-def _own(path: Path, limit: int | None) -> Task:
-    items = parse_rows(path, own.parse, limit)
-    questions = tuple(one for one in items if isinstance(one, Question))
-    passages = tuple(one for one in items if isinstance(one, Passage))
-    if questions and passages:
-        raise Invalid(f"{path} has both questions and texts; make two files of it", code="item", path=str(path))
-    return Choosing(path.stem, questions) if questions else Reading(path.stem, passages)
-
-
-def _passages(data: Path, limit: int | None) -> tuple[Passage, ...]:
+def passages_of(data: Path, limit: int | None = None) -> tuple[Passage, ...]:
+    """Of a text, or of lines with texts; raise NotFound, Invalid"""
     if data.suffix == ".jsonl":
         items = parse_rows(data, own.parse, limit)
         if not all(isinstance(one, Passage) for one in items):
@@ -91,6 +78,15 @@ def _passages(data: Path, limit: int | None) -> tuple[Passage, ...]:
         raise NotFound(f"Cannot read {data}: {e.strerror}", code="data", path=str(data)) from e
     except Invalid as e:
         raise Invalid(f"{data} holds no text", code="data", path=str(data)) from e
+
+
+def _own(path: Path, limit: int | None) -> Task:
+    items = parse_rows(path, own.parse, limit)
+    questions = tuple(one for one in items if isinstance(one, Question))
+    passages = tuple(one for one in items if isinstance(one, Passage))
+    if questions and passages:
+        raise Invalid(f"{path} has both questions and texts; make two files of it", code="item", path=str(path))
+    return Choosing(path.stem, questions) if questions else Reading(path.stem, passages)
 
 
 def _file(name: str, benchmark: _Benchmark, data: Path | None) -> Path:
