@@ -22,6 +22,7 @@ GROUPS = {"alias", "bundle", "cache", "catalog", "import", "policy", "remote"}
 TREE = {
     *["add", "checkout", "diff", "doctor", "du", "export", "gc", "init", "log", "ls", "metric", "pin", "repair"],
     *["search", "show", "status", "tree", "undo", "unpin", "verify", "why"],
+    *["benchmark", "evaluate", "merge", "quantize", "run", "shard"],
     *["clone", "fetch", "pull", "push", "sync", "whereis"],
     *("alias log", "alias rm", "alias set", "cache clear", "cache ls", "import checksums"),
     *("catalog dump", "catalog rebuild", "catalog upgrade"),
@@ -50,7 +51,7 @@ def test_help_has_every_command_under_a_heading():
     listed = [line.split()[0] for line in words if line.startswith("  ") and not line.startswith("   ")]
     assert sorted(listed) == sorted({first for first, *_ in COMMANDS})
     assert listed.index("add") < listed.index("ls") < listed.index("alias") < listed.index("gc") < listed.index("init")
-    headings = ["Look:", "Label:", "Make room:", "Other stores:", "The store:"]
+    headings = ["New from old:", "Look:", "Label:", "Make room:", "Other stores:", "The store:"]
     assert [line for line in words if line and line[0] != " "] == headings
 
 
