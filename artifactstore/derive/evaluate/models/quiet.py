@@ -1,8 +1,9 @@
 """Quiet: libraries that speak while they load, and errors of theirs told in one line"""
 
+import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 from artifactstore.core.errors import Invalid, NoSpace, StoreError
 from artifactstore.derive.extras import need
@@ -10,13 +11,13 @@ from artifactstore.derive.extras import need
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars and no advice of transformers"""
+    """No bars and no advice of transformers; compressed-tensors draws some of its own, which nothing else stops"""
     logging = need("transformers").utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -49,7 +49,8 @@ def _safetensors(path: Path, ends: tuple[str, ...]) -> Iterator[Part]:
             for begin, end, last in _cuts(shape):
                 values = file.get_tensor(name) if not shape else rows[begin:end]
                 if values.is_floating_point():
-                    yield Part(name, shape, values, last)
+                    # torch asks nothing of numbers of a byte each
+                    yield Part(name, shape, values.float() if values.element_size() == 1 else values, last)
 
 
 def _gguf(path: Path, ends: tuple[str, ...]) -> Iterator[Part]:
@@ -60,7 +61,7 @@ def _gguf(path: Path, ends: tuple[str, ...]) -> Iterator[Part]:
         shape = tuple(int(one) for one in reversed(tensor.shape))
         for begin, end, last in _cuts(shape):
             values = library.quants.dequantize(tensor.data[begin:end], tensor.tensor_type)
-            yield Part(tensor.name, shape, torch.from_numpy(values), last)
+            yield Part(tensor.name, shape, torch.tensor(values), last)
 
 
 def _onnx(path: Path, ends: tuple[str, ...]) -> Iterator[Part]:
