@@ -151,7 +151,8 @@ class _Search:
         here = (block >= self.low) & (block <= self.high)
         if self.low == self.high or self.kept > self.room:
             return _Block(begin, above, int(np.count_nonzero(here)), block[:0])
-        values = block[here]
+        # numpy picks numbers by their places faster than by a mask
+        values = block[np.flatnonzero(here)]
         return _Block(begin, above, len(values), values)
 
     def add(self, block: _Block) -> None:
