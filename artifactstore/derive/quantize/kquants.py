@@ -22,7 +22,7 @@ Encoder = Callable[[torch.Tensor], torch.Tensor]
 def encode_q4_k(blocks: torch.Tensor) -> torch.Tensor:
     """[n, 256] float32 as [n, 144] uint8: 8 sub-blocks of 32, codes 0..15, scale and minimum of 6 bits"""
     x = _lay(blocks, 8)
-    scale, low = _fit_affine(x, 15, (-1.0, -0.6, -0.2, 0.2, 0.6, 1.0))
+    scale, low = _fit_affine(x, 15, (-0.8, -0.2, 0.4))
     unit, scales = _quantize_scales(scale, 63)
     low_unit, lows = _quantize_scales(low, 63)
     codes = _affine_codes(x, unit * scales, low_unit * lows, 15).view(4, 2, 32, -1)
@@ -37,7 +37,7 @@ def encode_q4_k(blocks: torch.Tensor) -> torch.Tensor:
 def encode_q2_k(blocks: torch.Tensor) -> torch.Tensor:
     """[n, 256] float32 as [n, 84] uint8: 16 sub-blocks of 16, codes 0..3, scale and minimum of 4 bits"""
     x = _lay(blocks, 16)
-    scale, low = _fit_affine(x, 3, (-0.5, -0.2, 0.1, 0.4, 0.7, 1.0))
+    scale, low = _fit_affine(x, 3, (-0.5, -0.2, 0.1, 0.45))
     unit, scales = _quantize_scales(scale, 15)
     low_unit, lows = _quantize_scales(low, 15)
     codes = _affine_codes(x, unit * scales, low_unit * lows, 3)
@@ -48,7 +48,7 @@ def encode_q2_k(blocks: torch.Tensor) -> torch.Tensor:
 def encode_q3_k(blocks: torch.Tensor) -> torch.Tensor:
     """[n, 256] float32 as [n, 110] uint8: 16 sub-blocks of 16, codes -4..3, signed scales of 6 bits"""
     x = _lay(blocks, 16)
-    scale = _fit_signed(x, 4, (-0.6, -0.3, 0.0, 0.3, 0.6))
+    scale = _fit_signed(x, 4, (-0.6, -0.2, 0.2, 0.6))
     unit = _to_half(scale.gather(0, scale.abs().argmax(0, keepdim=True)) / -32)
     scales = (scale * _inverse(unit)).round_().clamp_(-32, 31)
     codes = _signed_codes(x, unit * scales, 4)
@@ -77,32 +77,37 @@ def _lay(blocks: torch.Tensor, parts: int) -> torch.Tensor:
 def _fit_affine(x: torch.Tensor, top: int, guesses: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each sub-block, scale and minimum (as its amount below zero), [parts, n] each, both ≥ 0
 
-    x ≈ scale · code - low, codes 0..top. The formula of least squares for a line through (code, x).
+    x ≈ scale · code - low, codes 0..top. The formula of least squares for a line through (code, x). guesses: of what the
+    largest code is less than top, below 0.5.
     """
     count = x.shape[1]
-    low, high = x.amin(1).clamp_(max=0), x.amax(1).clamp_(min=0)
+    low = x.amin(1).clamp_(max=0)
+    span = x.amax(1).clamp_(min=0) - low
+    above = x.sub_(low.unsqueeze(1))
     codes, product = torch.empty_like(x), torch.empty_like(x)
-    total, squares = x.sum(1), torch.mul(x, x, out=product).sum(1)
-    span = high - low
+    total, squares = above.sum(1), torch.mul(above, above, out=product).sum(1)
     best_scale, best_low = span / top, -low
     best = torch.full_like(span, torch.inf)
+    inverse = _inverse(span)
     for guess in guesses:
-        inverse = _inverse(span) * (top + guess)
-        torch.sub(x, low.unsqueeze(1), out=codes).mul_(inverse.unsqueeze(1)).round_().clamp_(0, top)
-        first, mixed = codes.sum(1), torch.mul(codes, x, out=product).sum(1)
+        torch.mul(above, (inverse * (top + guess)).unsqueeze(1), out=codes).round_()
+        first, mixed = codes.sum(1), torch.mul(codes, above, out=product).sum(1)
         second = codes.square_().sum(1)
         spread = count * second - first * first
         scale = (count * mixed - first * total) / spread
         offset = (second * total - first * mixed) / spread
-        above = offset > 0
-        scale = torch.where(above, mixed / second, scale)
-        offset = torch.where(above, 0, offset)
-        error = squares - scale * mixed - offset * total
+        # a minimum above zero has no code
+        high = offset + low > 0
+        scale = torch.where(high, (mixed + low * first) / second, scale)
+        offset = torch.where(high, -low, offset)
+        error = squares + scale * scale * second + count * offset * offset
+        error += 2 * (scale * offset * first - scale * mixed - offset * total)
         # what is not finite compares as false: sub-blocks of one value keep what they began with
         better = (error < best) & (scale >= 0)
         best = torch.where(better, error, best)
         best_scale = torch.where(better, scale, best_scale)
-        best_low = torch.where(better, -offset, best_low)
+        best_low = torch.where(better, -low - offset, best_low)
+    x.add_(low.unsqueeze(1))  # as it was, but for what a sum loses
     return best_scale, best_low
 
 
