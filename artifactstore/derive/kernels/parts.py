@@ -90,12 +90,15 @@ class Rows:
         """All parts from the first"""
         begin, waiting = 0, list[Sequence[torch.Tensor]]()
         for _, tensors in self.chunks:
-            waiting.append(tensors)
-            length = sum(len(each[0]) for each in waiting)
-            if length % self.row == 0:
-                self.lengths = [len(each[0]) for each in waiting]
-                yield begin, [torch.cat(each) for each in zip(*waiting, strict=True)] if waiting[1:] else tensors
-                begin, waiting = begin + length, []
+            self.lengths = [*(len(each[0]) for each in waiting), len(tensors[0])]
+            length = sum(self.lengths)
+            if length % self.row:
+                # a part may be overwritten before its row is whole
+                waiting.append([tensor.clone() for tensor in tensors])
+                continue
+            whole = zip(*waiting, tensors, strict=True)
+            yield begin, [torch.cat(each) for each in whole] if waiting else tensors
+            begin, waiting = begin + length, []
 
 
 def by_rows(kernel: Kernel, row: Callable[[tuple[int, ...]], int]) -> Kernel:

@@ -17,7 +17,7 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 @dataclass
 class Cut:
-    """Chunks of tensors in memory, that counts how often it was read"""
+    """Chunks of tensors in memory, that counts how often it was read; a part is spoiled by the next but one"""
 
     tensors: Sequence[torch.Tensor]
     base: int | None
@@ -31,8 +31,14 @@ class Cut:
     def __iter__(self) -> Iterator[tuple[int, Sequence[torch.Tensor]]]:
         self.passes += 1
         flat = [tensor.reshape(-1) for tensor in self.tensors]
+        given: list[list[torch.Tensor]] = []
         for begin in range(0, len(flat[0]), self.size):
-            yield begin, [tensor[begin : begin + self.size].clone() for tensor in flat]
+            for spoiled in given[:-1]:
+                for tensor in spoiled:
+                    tensor.fill_(torch.nan)
+            given[:-1] = []
+            given.append([tensor[begin : begin + self.size].clone() for tensor in flat])
+            yield begin, given[-1]
 
 
 def models(count: int, *shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[torch.Tensor]:
