@@ -1,0 +1,1 @@
+"""Building: recipes to models that a page can load, step by step"""

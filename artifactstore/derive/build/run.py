@@ -1,0 +1,144 @@
+"""Run of a build: merge, quantize, write out, list; what an earlier run did is found and not done again"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifactstore.blobs.disk import sync_folder, translated
+from artifactstore.catalog.base import VersionInfo
+from artifactstore.core import listing
+from artifactstore.core.errors import Conflict, Invalid, NotFound, StoreError
+from artifactstore.core.manifest import Manifest
+from artifactstore.derive.build.plan import Step, Wanted, describe
+from artifactstore.derive.merge.plan import plan as plan_merge
+from artifactstore.derive.merge.plan import read_recipe
+from artifactstore.derive.merge.run import run as merge
+from artifactstore.derive.quantize.levels import Target, parse_level
+from artifactstore.derive.quantize.plan import plan as plan_quantization
+from artifactstore.derive.quantize.run import run as quantize
+from artifactstore.derive.shard.plan import plan as plan_shards
+from artifactstore.derive.shard.run import run as write_shards
+from artifactstore.derive.web.plan import plan as plan_web
+from artifactstore.derive.web.run import run as export
+from artifactstore.finding import Finds
+from artifactstore.ops import checkout
+from artifactstore.ops.transfer.fetch import load_manifest
+from artifactstore.ops.transfer.links import place_text
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+# what one recipe may fail by without stopping the others
+_OWN = (Invalid, NotFound, Conflict)
+_Files = list[tuple[str, int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of a step: versions and files, or the error it ended with"""
+
+    step: Step
+    merged: VersionInfo | None = None
+    product: VersionInfo | None = None
+    files: tuple[tuple[str, int, str], ...] = ()
+    error: StoreError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs to read"""
+        versions = {"merged": self.merged, "product": self.product}
+        return {
+            **self.step.to_json(),
+            **{name: None if one is None else {"id": str(one.id), "ref": one.ref} for name, one in versions.items()},
+            "files": [{"path": path, "size": size, "sha256": sha256} for path, size, sha256 in self.files],
+            "error": None if self.error is None else {"error": self.error.code, "message": self.error.message},
+        }
+
+
+def run(store: Finds, steps: Sequence[Step], wanted: Wanted) -> list[Built]:
+    """Do the steps in order. Of several, one that is refused leaves those that do not need it to be done
+
+    Killed anywhere, it goes on where it was, and ends with the same bytes. Raises what a single step ends with, and
+    what would end the others too: a full disk, a store that is busy.
+    """
+    done: list[Built] = []
+    failed: set[str] = set()
+    for step in steps:
+        try:
+            missing = sorted(step.takes & failed)
+            if missing:
+                raise NotFound(f"{step.merged} needs {', '.join(missing)}, which could not be made", code="recipe")
+            done.append(_build(store, step, wanted))
+        except _OWN as e:
+            if len(steps) == 1:
+                raise
+            failed.add(str(step.merged))
+            done.append(Built(step, error=e))
+    return done
+
+
+def _build(store: Finds, step: Step, wanted: Wanted) -> Built:
+    recipe, raw = read_recipe(step.path)
+    merged = merge(store.depot, plan_merge(store, recipe, raw, str(step.merged))).committed.version
+    product = merged if wanted.level is None else _lighter(store, step, merged, wanted)
+    if step.out is None:
+        return Built(step, merged, product)
+    manifest = load_manifest(store.depot, product.id)
+    files = _written(store, product, manifest, step.out, wanted)
+    _list(step, wanted, product, manifest, files)
+    return Built(step, merged, product, tuple(files))
+
+
+def _lighter(store: Finds, step: Step, merged: VersionInfo, wanted: Wanted) -> VersionInfo:
+    assert wanted.level is not None
+    name, ref = str(step.product), merged.ref
+    if wanted.target is Target.WEB:
+        return export(store.depot, plan_web(store, ref, wanted.level, name)).committed.version
+    plan = plan_quantization(store, ref, parse_level(wanted.level), wanted.target, name)
+    return quantize(store.depot, plan).committed.version
+
+
+def _written(store: Finds, product: VersionInfo, manifest: Manifest, out: Path, wanted: Wanted) -> _Files:
+    """All files of the folder by path, with their sizes and sha256"""
+    if wanted.ceiling is not None:
+        plan = plan_shards(store.depot, product, out, wanted.ceiling, force=wanted.force)
+        return sorted((str(one.path), one.size, str(one.sha256)) for one in write_shards(store.depot, plan).files)
+    checkout.run(store.depot, checkout.plan(store.depot, product, out, force=wanted.force))
+    return sorted((str(one.path), one.size, str(one.sha256)) for one in manifest.files)
+
+
+def _list(step: Step, wanted: Wanted, product: VersionInfo, manifest: Manifest, files: _Files) -> None:
+    """Put the entry into models.json, beside the folder, once all its files are there"""
+    assert step.out is not None
+    assert step.entry is not None
+    said = {
+        "version": str(product.id),
+        "ref": product.ref,
+        "license": product.license,
+        **{key: value for key, value in manifest.metadata.items() if key == "quantize"},
+    }
+    path = step.out.resolve().parent / listing.NAME
+    with translated("write", str(path), path.parent), _alone(path.parent):
+        raw = path.read_bytes() if path.exists() else None
+        text = listing.put(raw, step.entry, describe(step, wanted, said, files))
+        if text != raw:
+            place_text(path, text.decode())
+            sync_folder(path.parent)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """A block in which no other build changes the listing of a folder"""
+    if fcntl is None:
+        yield
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
