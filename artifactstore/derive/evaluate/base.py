@@ -36,7 +36,9 @@ class Model(Protocol):
 
 @runtime_checkable
 class LanguageModel(Model, Protocol):
-    """What continues a text"""
+    """What continues a text. cuts: whether it makes no more logits than it is asked for"""
+
+    cuts: bool
 
     def logits(self, ids: torch.Tensor, keep: int) -> torch.Tensor:
         """[rows, keep, vocabulary] after each of the last `keep` ids of rows [rows, length], padded at their end"""

@@ -75,7 +75,7 @@ def windows(ids: Sequence[int], prefix: int, window: int) -> Iterator[Span]:
 def score(model: LanguageModel, spans: Sequence[Span]) -> list[tuple[torch.Tensor, bool]]:
     """Of each span the log-probabilities of its tokens, float32 [count], and whether each was the likeliest"""
     found: list[tuple[torch.Tensor, bool] | None] = [None] * len(spans)
-    for batch in batches(spans, model.vocabulary):
+    for batch in batches(spans, model.vocabulary, cuts=model.cuts):
         for number, logits in zip(batch, _logits(model, [spans[one] for one in batch]), strict=True):
             targets = torch.tensor(spans[number].row[-spans[number].count :])
             found[number] = _taken(logits, targets)
@@ -101,30 +101,33 @@ def diverge(model: LanguageModel, source: LanguageModel, spans: Sequence[Span]) 
     """Over the tokens that both know: rows of a vocabulary above the smaller one are padding"""
     width = min(model.vocabulary, source.vocabulary)
     kl, agree = [], []
-    for batch in batches(spans, max(model.vocabulary, source.vocabulary) * 2):
+    for batch in batches(spans, max(model.vocabulary, source.vocabulary) * 2, cuts=model.cuts and source.cuts):
         chosen = [spans[one] for one in batch]
         for ours, theirs in zip(_logits(model, chosen), _logits(source, chosen), strict=True):
             for at in range(0, len(ours), _ROWS):
                 mine = torch.log_softmax(ours[at : at + _ROWS, :width].float(), -1)
-                wanted = torch.log_softmax(theirs[at : at + _ROWS, :width].float(), -1)
+                wanted = torch.log_softmax(theirs[at : at + _ROWS, :width].float().to(ours.device), -1)
                 agree.append(mine.argmax(-1) == wanted.argmax(-1))
                 kl.append((wanted.exp() * (wanted - mine)).sum(-1))
     return Divergence(torch.cat(kl), torch.cat(agree))
 
 
-def batches(spans: Sequence[Span], vocabulary: int) -> Iterator[list[int]]:
-    """Numbers of spans, the longest first, so that rows of a batch are alike and memory runs out at once if at all"""
+def batches(spans: Sequence[Span], vocabulary: int, *, cuts: bool = True) -> Iterator[list[int]]:
+    """Numbers of spans, the longest first, so that rows of a batch are alike and memory runs out at once if at all
+
+    cuts: whether the model makes no more logits than are kept.
+    """
     order = sorted(range(len(spans)), key=lambda one: (-len(spans[one].row), -spans[one].count))
     batch: list[int] = []
     keep = 0
     for number in order:
         longest = len(spans[batch[0]].row) if batch else len(spans[number].row)
         # what is kept of a row that is shorter reaches from its first target to the end of the longest
-        wanted = max(keep, longest - len(spans[number].row) + spans[number].count)
+        wanted = max(keep, longest - len(spans[number].row) + spans[number].count) if cuts else longest
         rows = len(batch) + 1
         if batch and (rows * wanted * vocabulary * 4 > _LOGITS or rows * longest > _TOKENS):
             yield batch
-            batch, wanted = [], spans[number].count
+            batch, wanted = [], spans[number].count if cuts else len(spans[number].row)
         batch.append(number)
         keep = wanted
     if batch:

@@ -27,7 +27,7 @@ class Letters:
 class Counting:
     """After a row it finds each token likely by how often it was seen, whatever is padded behind"""
 
-    vocabulary, context, params = 30, 16, 0
+    vocabulary, context, params, cuts = 30, 16, 0, True
     tokens = Letters()
 
     def __init__(self, weight=1.0):
@@ -59,15 +59,15 @@ def test_batches_change_no_score(spans):
         assert found.tolist() == pytest.approx(by_hand(list(span.row), span.count), abs=1e-4)
 
 
-@given(st.lists(rows, max_size=40), st.integers(1, 10**8))
-def test_every_span_is_in_one_batch_and_the_longest_come_first(spans, vocabulary):
-    found = list(batches(spans, vocabulary))
+@given(st.lists(rows, max_size=40), st.integers(1, 10**8), st.booleans())
+def test_every_span_is_in_one_batch_and_the_longest_come_first(spans, vocabulary, cuts):
+    found = list(batches(spans, vocabulary, cuts=cuts))
     assert sorted(one for batch in found for one in batch) == list(range(len(spans)))
     lengths = [len(spans[one].row) for batch in found for one in batch]
     assert lengths == sorted(lengths, reverse=True)
     for batch in found:
         longest = len(spans[batch[0]].row)
-        keep = max(longest - len(spans[one].row) + spans[one].count for one in batch)
+        keep = max(longest - len(spans[one].row) + spans[one].count for one in batch) if cuts else longest
         assert len(batch) == 1 or len(batch) * keep * vocabulary * 4 <= scoring._LOGITS
 
 

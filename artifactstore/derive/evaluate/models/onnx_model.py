@@ -86,6 +86,7 @@ class OnnxLanguageModel:
     """A causal model as a graph"""
 
     params: int | None = None
+    cuts = False
 
     def __init__(self, graph: Graph, tokens: FolderTokens, config: Config) -> None:
         self._graph, self.tokens, self._config = graph, tokens, config

@@ -43,12 +43,12 @@ class TorchLanguageModel:
         self.tokens, self.context, self._module = tokens, context, module
         self.vocabulary = int(module.get_output_embeddings().weight.shape[0])
         self.params = params
-        self._cuts = "logits_to_keep" in inspect.signature(module.forward).parameters
+        self.cuts = "logits_to_keep" in inspect.signature(module.forward).parameters
 
     @torch.inference_mode()
     def logits(self, ids: torch.Tensor, keep: int) -> torch.Tensor:
         """Without a mask: what is padded at the end is seen by nothing before it"""
-        options = {"logits_to_keep": keep} if self._cuts else {}
+        options = {"logits_to_keep": keep} if self.cuts else {}
         found: torch.Tensor = self._module(input_ids=ids.to(self._module.device), use_cache=False, **options).logits
         return found[:, -keep:]
 
@@ -56,7 +56,7 @@ class TorchLanguageModel:
     def advance(self, ids: Sequence[int], past: Any = None) -> tuple[torch.Tensor, Any]:
         """By the model's own cache"""
         row = torch.tensor([list(ids)], device=self._module.device)
-        options = {"logits_to_keep": 1} if self._cuts else {}
+        options = {"logits_to_keep": 1} if self.cuts else {}
         found = self._module(input_ids=row, past_key_values=past, use_cache=True, **options)
         if getattr(found, "past_key_values", None) is None:
             raise Invalid("This architecture keeps no past that can be gone on from", code="architecture")
