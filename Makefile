@@ -6,6 +6,13 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest -n auto --dist worksteal
 PYTEST_ARGS ?=
+# what models are built as, and where to: a folder for each, and models.json beside them
+RECIPES := models/artmodels/recipes
+OUT ?= ../public/models
+LEVEL ?= q4
+TARGET ?= web
+SHARD_SIZE ?= 100MB
+BUILD = $(VENV)/bin/artstore build --level $(LEVEL) --target $(TARGET) --shard-size $(SHARD_SIZE)
 # what forks thousands of children: apart, as each carries all that any test beside it imports
 FORKING := tests/crash tests/faults tests/machines tests/soak
 
@@ -13,16 +20,24 @@ FORKING := tests/crash tests/faults tests/machines tests/soak
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak mutants check bench bench-gpu docs clean
+.PHONY: help setup install demo build-all build-dev-polyglot test soak mutants check bench bench-gpu docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s  %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.stamp-dev ## Make .venv with the package, its extras and the tools; nothing to do when up to date
 
+install: $(VENV)/.stamp-foundry ## Make .venv with the package and what merging, quantizing and evaluating need, no tools
+
 demo: $(VENV)/.stamp-demo ## Train a real model, kill the trainer, restore and go on
 	$(PY) -m artmodels.demo
+
+build-all: install ## Build all recipes that are shipped into OUT, each in a folder; LEVEL=q4 SHARD_SIZE=100MB
+	$(BUILD) --all $(RECIPES) --out $(OUT)
+
+build-dev-polyglot: install ## Build dev-polyglot-v2 into a folder of OUT; its models are brought by artstore fetch first
+	$(BUILD) $(RECIPES)/dev-polyglot-v2.yml --out $(OUT)/dev-polyglot-v2-$(LEVEL)
 
 test: $(VENV)/.stamp-dev ## Run all tests, with a real Postgres and real S3 servers
 	$(PYTEST) $(or $(PYTEST_ARGS),$(FORKING))
@@ -62,6 +77,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.stamp-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.stamp-foundry: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[foundry]'
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

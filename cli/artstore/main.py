@@ -17,6 +17,7 @@ import artifactstore
 from artstore import (
     add,
     alias,
+    build,
     bundle,
     cache,
     catalog,
@@ -104,6 +105,7 @@ _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_MAKE, "merge", merge.merge),
     (_MAKE, "quantize", quantize.quantize),
     (_MAKE, "shard", shard.shard),
+    (_MAKE, "build", build.build),
     (_MAKE, "evaluate", evaluate.evaluate),
     (_MAKE, "run", evaluate.run_),
     (_MAKE, "benchmark", evaluate.benchmark),
