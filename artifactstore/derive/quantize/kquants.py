@@ -77,8 +77,8 @@ def _lay(blocks: torch.Tensor, parts: int) -> torch.Tensor:
 def _fit_affine(x: torch.Tensor, top: int, guesses: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each sub-block, scale and minimum (as its amount below zero), [parts, n] each, both ≥ 0
 
-    x ≈ scale · code - low, codes 0..top. The formula of least squares for a line through (code, x). guesses: of what the
-    largest code is less than top, below 0.5.
+    x ≈ scale · code - low, codes 0..top: least squares for a line through (code, x). guesses: by how much the largest
+    code is first let be more than top, below 0.5.
     """
     count = x.shape[1]
     low = x.amin(1).clamp_(max=0)

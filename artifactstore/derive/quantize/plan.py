@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import rfc8785
-
-from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
 from artifactstore.core.lineage import Relation
 from artifactstore.core.names import ArtifactName
@@ -16,7 +13,7 @@ from artifactstore.core.recipe.blueprint import Blueprint
 from artifactstore.derive.making import Made, MadeFile
 from artifactstore.derive.merge.beside import TOKENIZER, beside
 from artifactstore.derive.models import Model, open_model
-from artifactstore.derive.product import Product, known, moment
+from artifactstore.derive.product import Product, known
 from artifactstore.derive.quantize import compressed, gguf_file
 from artifactstore.derive.quantize.gguf_model import read_shape
 from artifactstore.derive.quantize.gguf_tokens import read_tokens
@@ -87,11 +84,10 @@ def plan(store: Finds, ref: str, level: Level, target: Target, name: str) -> Qua
     depot = store.depot
     made = [one for file in files for one in file.made]
     bits = bits_per_weight(model, made)
-    key = Digest.of(rfc8785.dumps([name, [one.key.hex() if one.key else one.name for one in made]]))
     product = Product(
         ArtifactName(name),
         Labels(
-            created=depot.clock() if depot.read_only else moment(depot, key),
+            created=depot.clock(),
             license=model.license,
             metadata={"quantize": {"level": str(level), "target": str(target), "bits_per_weight": bits}},
         ),
