@@ -36,7 +36,6 @@ def opening(what: str) -> Iterator[None]:
     except MemoryError as e:
         raise NoSpace(f"Not enough memory to open the {what}", code="memory") from e
     except Exception as e:
-        lines = [line for line in str(e).splitlines() if line.strip()]
-        raise Invalid(
-            f"The {what} cannot be opened: {type(e).__name__}: {lines[0] if lines else '':.200}", code="model"
-        ) from e
+        # the first sentence says what, those after it what else might be tried
+        said = next((line for line in str(e).splitlines() if line.strip()), "").split(". ")[0]
+        raise Invalid(f"The {what} cannot be opened: {type(e).__name__}: {said:.200}", code="model") from e
