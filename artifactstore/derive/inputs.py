@@ -49,9 +49,9 @@ class Inputs:
             return [dtype, list(shape), [[digest.hex(), start, length] for digest, start, length in parts]]
         return [tensor.dtype, list(tensor.shape), [self._of_file(extent) for extent in tensor.extents]]
 
-    def _of_file(self, extent: Extent) -> list[Any]:
-        stamp = self._looked()[extent.blob].stamp
-        return [stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns, extent.start, extent.length]
+    def _of_file(self, extent: Extent) -> str:
+        """Not as numbers: JSON has none so large"""
+        return f"{self._looked()[extent.blob].stamp} {extent.start} {extent.length}"
 
     def read(self, name: str, begin: int = 0, end: int | None = None) -> torch.Tensor:
         """Elements [begin, end) in C order as 1-D, of the stored dtype, in memory of the caller's own

@@ -7,10 +7,12 @@ from: a run that was killed goes on, and a neighbouring run takes what both have
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Self
+
+import rfc8785
 
 from artifactstore.catalog.base import Committed, Grant, Place, Written
 from artifactstore.core.digest import Digest
@@ -69,9 +71,20 @@ class ProductReport:
     new_bytes: int
 
 
-def moment(depot: Depot, key: Digest) -> int:
-    """When a product was first asked for, microseconds: the `created` of all runs that make it, killed or not"""
-    return int(depot.catalog.memos.first(Digest.of(b"moment" + key), str(depot.clock()).encode()))
+def moment(depot: Depot, key: Digest, created: int | None = None) -> int:
+    """When what has this key was first asked for, microseconds; created: that is now, else the depot's clock says"""
+    now = depot.clock() if created is None else created
+    return int(depot.catalog.memos.first(Digest.of(b"moment" + key), str(now).encode()))
+
+
+def dated(depot: Depot, product: Product) -> Product:
+    """The product, created when it was first asked for: all runs that make it, killed or not, make one version"""
+    made = [[one.name, None if one.key is None else one.key.hex()] for one in product.made]
+    beside = [[str(one.path), one.size] for one in product.beside]
+    parents = [link.to_json() for link in product.parents]
+    what = [str(product.artifact), made, beside, parents, dict(product.labels.metadata)]
+    created = moment(depot, Digest.of(rfc8785.dumps(what)), product.labels.created)
+    return replace(product, labels=replace(product.labels, created=created))
 
 
 def known(depot: Depot, made: Iterable[Made]) -> dict[Digest, "Kept"]:
@@ -104,6 +117,7 @@ def produce(depot: Depot, product: Product) -> ProductReport:
     Raise NoSpace before any work, Refused when a parent was retired, and what the makers raise.
     """
     _check_space(depot, product)
+    product = dated(depot, product)
     return in_session(depot, _KIND, lambda session: _Run(depot, session, product).all())
 
 

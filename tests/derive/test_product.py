@@ -13,9 +13,8 @@ from artifactstore.core.errors import Invalid, NoSpace
 from artifactstore.core.lineage import Link, Relation
 from artifactstore.core.names import ArtifactName
 from artifactstore.derive.making import Made, laid_out, safetensors_file
-from artifactstore.derive.product import Product, known, moment, produce
+from artifactstore.derive.product import Product, known, produce
 from artifactstore.ops.ingest import Labels
-from artifactstore.store import Store
 
 SIZES = {"a": 5 << 20, "b": 100, "c": 9 << 20, "d": 4096, "e": 70 << 20, "f": 64, "empty": 0}
 
@@ -150,7 +149,9 @@ def test_no_room_is_said_before_any_work(store, tmp_path):
         produce(store.depot, product(safetensors_file("model.safetensors", [made])))
 
 
-def test_the_moment_stays(store):
-    key = Digest.of(b"k")
-    assert moment(store.depot, key) == moment(store.depot, key)
-    assert isinstance(store, Store)
+def test_all_runs_are_dated_as_the_first_one(store):
+    one = produce(store.depot, product(Maker().file(), labels=Labels(created=5)))
+    two = produce(store.depot, product(Maker().file(), labels=Labels(created=6)))
+    other = produce(store.depot, product(Maker(SIZES | {"new": 1}).file(), labels=Labels(created=7)))
+    assert one.committed.version.id == two.committed.version.id
+    assert (two.committed.version.created, other.committed.version.created) == (5, 7)

@@ -2,13 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import rfc8785
 
 from artifactstore.core.digest import Digest
 from artifactstore.core.errors import Invalid
@@ -20,23 +17,27 @@ from artifactstore.core.recipe.facts import ModelFacts
 from artifactstore.core.recipe.parse import parse
 from artifactstore.core.recipe.recipe import Recipe
 from artifactstore.core.recipe.resolve import resolve
+from artifactstore.derive.lora import Adapter
+from artifactstore.derive.merge import vocabularies
 from artifactstore.derive.merge.beside import beside
 from artifactstore.derive.merge.chunks import Arena
-from artifactstore.derive.merge.tensors import Makers, same
+from artifactstore.derive.merge.readers import Readers
+from artifactstore.derive.merge.tensors import Makers
 from artifactstore.derive.models import Model, open_model
-from artifactstore.derive.product import Product, known, moment
+from artifactstore.derive.product import Product, known
 from artifactstore.derive.weights import weight_files
 from artifactstore.finding import Finds
 from artifactstore.ops.ingest import Labels
+from artifactstore.ops.transfer.source import looking_at
 
 _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """What a merge will make of which models. known: bytes of outputs that were calculated before and are there
+    """What a merge will make of which models, adapters last among them
 
-    copied: bytes of outputs that are tensors of a model as they are.
+    known: bytes of outputs that were calculated before; copied: of those that are tensors of a model as they are.
     """
 
     recipe: Recipe
@@ -100,7 +101,8 @@ def told(output: Output) -> dict[str, Any]:
 
 def read_recipe(path: Path) -> tuple[Recipe, bytes]:
     """A recipe and its bytes; raise NotFound, Invalid with the line of what is wrong"""
-    raw = path.read_bytes()
+    with looking_at(path):
+        raw = path.read_bytes()
     if len(raw) > _LARGEST:
         raise Invalid(f"{path} has {len(raw)} bytes; no recipe is so long", code="recipe", path=str(path))
     try:
@@ -115,28 +117,32 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str) -> MergePlan:
     raw: the recipe as it was written, which goes along. Raise NotFound for a model that is neither in the store nor a
     folder, Invalid for models that cannot be merged.
     """
-    models = tuple(open_model(store, str(ref)) for ref in recipe.models)
+    models = tuple(open_model(store, ref.model) for ref in recipe.models)
+    lent = {number: open_model(store, ref.adapter) for number, ref in enumerate(recipe.models) if ref.adapter}
     facts = [facts_of(model) for model in models]
-    blueprint = by_content(resolve(recipe, facts), partial(same, models))
+    matched = vocabularies.matched(recipe, models, facts)
+    adapters = {number: adapter_of(models[number], model) for number, model in lent.items()}
+    readers = Readers(models, adapters, matched)
+    blueprint = by_content(resolve(recipe, facts, matched), readers.same)
     arena = Arena()
-    makers = Makers(models, recipe.seed, arena)
+    makers = Makers(readers, recipe.seed, arena)
     made = [makers.made(output) for output in blueprint.outputs]
     files, index = weight_files(made)
-    texts = beside(models, blueprint, {"mergekit_config.yml": raw, "merge.json": _provenance(models, blueprint)})
-    parents = tuple(links(recipe, models, blueprint))
+    texts = dict(vocabularies.changed(recipe, models, blueprint, matched))
+    texts |= {"mergekit_config.yml": raw, "merge.json": _provenance(models, blueprint)}
+    parents = (*links(recipe, models, blueprint), *adapter_links(recipe, models, lent))
     depot = store.depot
-    key = Digest.of(rfc8785.dumps([name, raw.hex(), [one.key.hex() if one.key else one.name for one in made]]))
     labels = Labels(
-        created=moment(depot, key) if not depot.read_only else depot.clock(),
+        created=depot.clock(),
         license=recipe.license or _license(models),
         metadata={"merge": {"method": recipe.method.name, "recipe": str(Digest.of(raw))}},
     )
-    product = Product(ArtifactName(name), labels, files, (*index, *texts), parents)
+    product = Product(ArtifactName(name), labels, files, (*index, *beside(models, blueprint, texts)), parents)
     there = known(depot, made)
     return MergePlan(
         recipe,
         blueprint,
-        models,
+        (*models, *lent.values()),
         product,
         known=sum(one.nbytes for one in made if one.key in there),
         copied=sum(one.nbytes for one in made if one.key is None),
@@ -159,6 +165,18 @@ def links(recipe: Recipe, models: Sequence[Model], blueprint: Blueprint) -> Iter
         weight = found.pop() if len(found) == 1 else None
         params: dict[str, Any] = {"method": recipe.method.name} | ({"role": "base"} if is_base else {})
         yield model.link(Relation.MERGE, weight, **params)
+
+
+def adapter_of(base: Model, adapter: Model) -> Adapter:
+    """What an adapter makes of its base; raise Invalid where it does not fit"""
+    shapes = {name: tensor.shape for name, tensor in base.inputs.tensors.items()}
+    return Adapter(adapter.inputs, adapter.read("adapter_config.json"), shapes, adapter.ref)
+
+
+def adapter_links(recipe: Recipe, models: Sequence[Model], lent: Mapping[int, Model]) -> Iterator[Link]:
+    """An edge to each adapter that was merged into a model first"""
+    for number, adapter in lent.items():
+        yield adapter.link(Relation.MERGE, method=recipe.method.name, role="lora", of=models[number].ref)
 
 
 def _weights(blueprint: Blueprint, model: int) -> set[float]:
