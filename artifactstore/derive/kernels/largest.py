@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from artifactstore.derive.kernels.deltas import Deltas
-from artifactstore.derive.kernels.parts import over
+from artifactstore.derive.kernels.parts import BLOCK, over
 
 # Of a tensor's elements one in so many is looked at first, and this many at least.
 _ONE_IN = 256
@@ -71,8 +71,9 @@ def largest(deltas: Deltas, ranks: Sequence[Sequence[int]], *, room: int = _ROOM
     step = max(1, min(deltas.count // _SAMPLES, _ONE_IN)) | 1
     for begin, base, models in deltas:
         for model, sample, mine in zip(models, samples, searches, strict=True):
-            sample.append(sizes(model[::step] - base[::step]))
+            sample.append(_sample(model, base, step))
             if begin == 0:
+                # parts are not alike: rows of an embedding are moved by how often their tokens come
                 unlike = 0 if len(base) == deltas.count else min(_UNLIKE, room / 8 / deltas.count)
                 for search in mine:
                     search.aim(np.sort(sample[0]), unlike)
@@ -84,6 +85,11 @@ def largest(deltas: Deltas, ranks: Sequence[Sequence[int]], *, room: int = _ROOM
         for begin, base, models in deltas:
             _look(begin, base, models, searches)
     return [[search.answer for search in mine] for mine in searches]
+
+
+def _sample(model: torch.Tensor, base: torch.Tensor, step: int) -> Sizes:
+    every = slice(None, None, step)
+    return np.concatenate(over(len(base), lambda here: sizes(model[here][every] - base[here][every]), BLOCK * step))
 
 
 def _look(
