@@ -1,0 +1,27 @@
+// What transformers.js makes of models in a folder: features of texts, or tokens that a language model goes on with
+import { readFileSync } from "node:fs";
+import { AutoModelForCausalLM, AutoTokenizer, env, pipeline } from "@huggingface/transformers";
+
+const { folder, model, task, texts, options, tokens } = JSON.parse(readFileSync(0, "utf8"));
+env.allowRemoteModels = false;
+env.localModelPath = folder;
+env.useFSCache = false;
+
+async function features() {
+  const extract = await pipeline("feature-extraction", model, options);
+  const found = await extract(texts, { pooling: "mean", normalize: true });
+  return found.tolist();
+}
+
+async function generate() {
+  const tokenizer = await AutoTokenizer.from_pretrained(model);
+  const llm = await AutoModelForCausalLM.from_pretrained(model, options);
+  const rows = [];
+  for (const text of texts) {
+    const found = await llm.generate({ ...tokenizer(text), max_new_tokens: tokens, do_sample: false });
+    rows.push(found.tolist()[0].map(Number));
+  }
+  return rows;
+}
+
+console.log(JSON.stringify(await (task === "features" ? features() : generate())));
