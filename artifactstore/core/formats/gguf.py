@@ -96,6 +96,19 @@ def parse(source: ByteSource, path: str) -> FileInfo:
     )
 
 
+def metadata_spans(source: ByteSource, path: str) -> dict[str, tuple[int, int]]:
+    """Where each metadata key lies with its value, bytes [begin, end) of a file that `parse` takes; raise Invalid"""
+    cursor = _Cursor(source, path)
+    cursor.skip(len(MAGIC) + _U32.size + _U64.size)
+    spans: dict[str, tuple[int, int]] = {}
+    for _ in range(cursor.count(MAX_KEYS, "metadata keys")):
+        begin = cursor.position
+        key = cursor.name("metadata key")
+        _read_value(cursor, cursor.number(_U32))
+        spans[key] = (begin, cursor.position)
+    return spans
+
+
 def _read_metadata(cursor: "_Cursor", count: int) -> dict[str, str]:
     metadata: dict[str, str] = {}
     for _ in range(count):

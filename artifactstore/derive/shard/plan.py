@@ -11,16 +11,13 @@ from typing import Any
 from artifactstore.catalog.base import VersionInfo
 from artifactstore.core import sharding
 from artifactstore.core.errors import Invalid, NotFound, Refused
-from artifactstore.core.formats import index
-from artifactstore.core.formats.detect import examine
 from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import SafePath, refuse_collisions
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
-from artifactstore.derive.shard import safetensors_split
-from artifactstore.derive.shard.layout import LaidFile, Part, Split, copied
-from artifactstore.ops.transfer.fetch import fetch_file, load_manifest
-from artifactstore.ops.transfer.held import HeldReading
+from artifactstore.derive.shard.layout import LaidFile, copied
+from artifactstore.derive.shard.models import Division
+from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.source import looking_at
 
 _SHARDS = re.compile(r"(?P<stem>.+)-\d{5,}-of-\d{5,}(?P<suffix>\.safetensors|\.gguf)")
@@ -89,40 +86,13 @@ def plan(
 def _divided(
     depot: Depot, manifest: Manifest, entries: Mapping[SafePath, FileEntry], ceiling: int
 ) -> tuple[tuple[LaidFile, ...], tuple[SafePath, ...]]:
-    files: list[LaidFile] = []
-    done: set[SafePath] = set()
-    split: list[SafePath] = []
-    for of, found in _models(depot, manifest, entries, ceiling):
-        done |= of
-        files.extend(found.files)
-        split.extend(found.whole)
-    for path, entry in entries.items():
-        if path not in done:
-            _check_small(entry, ceiling)
-            files.append(copied(path, entry.size))
-    # what names others last, the configuration among it
-    return tuple(sorted(files, key=lambda file: (file.last, str(file.path)))), tuple(split)
-
-
-def _models(
-    depot: Depot, manifest: Manifest, entries: Mapping[SafePath, FileEntry], ceiling: int
-) -> Iterator[tuple[set[SafePath], Split]]:
-    """(files of the version, what they become) of each model that is in several files or in one over the ceiling"""
-    left = dict(entries)
-    for path in [path for path in entries if index.is_index(path)]:
-        shards = index.parse(fetch_file(depot, manifest, entries[path]), path)
-        named = sorted({SafePath(shard) for shard in shards.weight_map.values()}) if shards else []
-        if named and all(shard in left and left[shard].format == "safetensors" for shard in named):
-            group = [left.pop(shard) for shard in named]
-            parts = [_part(depot, manifest, entry) for entry in group]
-            yield {*named, path}, safetensors_split.split(parts, path, ceiling)
-    for path, entry in left.items():
-        if entry.format == "safetensors" and entry.size > ceiling:
-            yield {path}, safetensors_split.split([_part(depot, manifest, entry)], None, ceiling)
-
-
-def _part(depot: Depot, manifest: Manifest, entry: FileEntry) -> Part:
-    return Part(entry.path, entry.size, examine(HeldReading(depot, manifest, entry), entry.path))
+    division = Division(depot, manifest, dict(entries), ceiling)
+    division.all()
+    for path, entry in division.left.items():
+        _check_small(entry, ceiling)
+        division.files.append(copied(path, entry.size))
+    # what names others last
+    return tuple(sorted(division.files, key=lambda file: (file.last, str(file.path)))), tuple(division.split)
 
 
 def _check_small(entry: FileEntry, ceiling: int) -> None:
