@@ -20,48 +20,53 @@ if TYPE_CHECKING:
     from artifactstore.derive.build.run import Built
 
 
+Recipes = Annotated[
+    list[str] | None, typer.Argument(metavar="RECIPE", help="Recipes in mergekit's YAML, in any order.")
+]
+Folder = Annotated[
+    str | None, typer.Option("--all", metavar="DIR", help="All recipes of this folder, each with a folder in --out.")
+]
+Level = Annotated[
+    str | None, typer.Option("--level", metavar="LEVEL", help="Quantize to this level, such as q4. Default: not.")
+]
+Aim = Annotated[str, typer.Option("--target", metavar="web|gpu|cpu", help="Where it is to run, as for quantize.")]
+ShardSize = Annotated[
+    str | None, typer.Option("--shard-size", metavar="SIZE", help="No file is larger, such as 100MB.")
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="The folder to write to; of several recipes, a folder for each is made in it. models.json, beside the "
+        "model's folder, gets an entry. Default: only versions are made.",
+    ),
+]
+Entry = Annotated[
+    str | None, typer.Option("--entry", metavar="KEY", help="Its key in models.json. Default: the folder's name.")
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--url-base", metavar="URL", help="Where models.json is served. Default: addresses are relative."),
+]
+MadeBy = Annotated[str | None, typer.Option("--created-by", metavar="TEXT", help="Who made it, for models.json.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files of the folder that have other content.")]
+
+
 @with_invocation
 def build(
     run: Invocation,
     *,
-    recipes: Annotated[
-        list[str] | None, typer.Argument(metavar="RECIPE", help="Recipes in mergekit's YAML, in any order.")
-    ] = None,
-    folder: Annotated[
-        str | None,
-        typer.Option("--all", metavar="DIR", help="All recipes of this folder, each with a folder in --out."),
-    ] = None,
-    level: Annotated[
-        str | None, typer.Option("--level", metavar="LEVEL", help="Quantize to this level, such as q4. Default: not.")
-    ] = None,
-    target: Annotated[
-        str, typer.Option("--target", metavar="web|gpu|cpu", help="Where it is to run, as for quantize.")
-    ] = "web",
-    shard_size: Annotated[
-        str | None, typer.Option("--shard-size", metavar="SIZE", help="No file is larger, such as 100MB.")
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="The folder to write to; of several recipes, a folder for each is made in it. models.json, beside the "
-            "model's folder, gets an entry. Default: only versions are made.",
-        ),
-    ] = None,
-    entry: Annotated[
-        str | None, typer.Option("--entry", metavar="KEY", help="Its key in models.json. Default: the folder's name.")
-    ] = None,
-    url_base: Annotated[
-        str | None,
-        typer.Option("--url-base", metavar="URL", help="Where models.json is served. Default: addresses are relative."),
-    ] = None,
-    created_by: Annotated[
-        str | None, typer.Option("--created-by", metavar="TEXT", help="Who made it, for models.json.")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite files of the folder that have other content.")
-    ] = False,
+    recipes: Recipes = None,
+    folder: Folder = None,
+    level: Level = None,
+    target: Aim = "web",
+    shard_size: ShardSize = None,
+    out: Out = None,
+    entry: Entry = None,
+    url_base: Base = None,
+    created_by: MadeBy = None,
+    force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be made.")] = False,
 ) -> None:
     """Merge, quantize and write out models, and list them in models.json
@@ -74,14 +79,14 @@ def build(
     from artifactstore.derive.build import plan as planning  # noqa: PLC0415
     from artifactstore.derive.quantize.levels import parse_target  # noqa: PLC0415
 
-    found = planning.recipes_in(Path(folder)) if folder is not None else paths
+    found = paths if folder is None else planning.recipes_in(parse_path(folder))
     if entry is not None and len(found) > 1:
         raise Invalid("--entry names one model; leave it out with several recipes", code="usage")
     wanted = planning.Wanted(
-        level=level.strip().lower() if level else None,
+        level=None if level is None else level.strip().lower(),
         target=parse_target(target),
-        ceiling=parse_size(shard_size) if shard_size else None,
-        out=Path(out) if out else None,
+        ceiling=None if shard_size is None else parse_size(shard_size),
+        out=None if out is None else parse_path(out),
         several=folder is not None or len(found) > 1,
         entry=entry,
         base=url_base,
@@ -98,9 +103,7 @@ def build(
 def _paths(recipes: list[str], folder: str | None) -> list[Path]:
     if bool(recipes) == (folder is not None):
         raise Invalid("Give recipes, or --all DIR for those of a folder", code="usage")
-    for path in (*recipes, *([folder] if folder is not None else [])):
-        parse_path(path)
-    return [Path(path) for path in recipes]
+    return [parse_path(path) for path in recipes]
 
 
 def _make(run: Invocation, steps: "tuple[Step, ...]", wanted: "Wanted") -> None:

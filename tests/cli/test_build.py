@@ -65,6 +65,9 @@ def test_a_plan_changes_nothing(recipes, place):
         (["recipes/half.yml", "--shard-size", "much"], "much"),
         (["recipes/half.yml", "recipes/two.yml", "--entry", "k"], "--entry names one model"),
         (["recipes/bad.yml"], "bad.yml: line 1"),
+        (["recipes/half.yml", "--out", ""], "A path is empty"),
+        (["recipes/half.yml", "--level", ""], "The web holds no "),
+        (["--all", ""], "A path is empty"),
     ],
 )
 def test_what_is_wrong_is_one_line(recipes, place, arguments, message):

@@ -109,4 +109,4 @@ def test_what_is_wrong_is_one_line(models, text, code, message):
 
 
 def test_a_recipe_that_is_not_there(store):
-    assert "none.yml" in refused(2, "merge", "none.yml")
+    assert "none.yml" in refused(3, "merge", "none.yml")
