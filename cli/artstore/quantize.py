@@ -1,6 +1,7 @@
 """Quantize: a model in fewer bits, in the form that a target reads"""
 
 import time
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from artstore.screen import Column, Screen
 if TYPE_CHECKING:
     from artifactstore.catalog.base import VersionInfo
     from artifactstore.depot import Depot
+    from artifactstore.derive.quantize.measure import Distance
     from artifactstore.derive.quantize.plan import QuantizePlan
     from artifactstore.derive.web.plan import WebPlan
     from artifactstore.store import Store
@@ -43,11 +45,18 @@ def quantize(
     out: Annotated[
         str | None, typer.Option("--out", metavar="DIR", help="Write its files to this folder as well.")
     ] = None,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure", help="Whether its KL to the source, on a text that is shipped, becomes a metric."
+        ),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be made.")] = False,
 ) -> None:
     """Make a model smaller, in the form that a target reads
 
-    It is made tensor by tensor, and linked to its source. What is finished is kept when it is interrupted.
+    It is made tensor by tensor, and linked to its source. What is finished is kept when it is interrupted. To measure
+    it both models are loaded; where memory is short for that, it is told.
     """
     if out is not None:
         parse_path(out)
@@ -59,7 +68,7 @@ def quantize(
         if dry_run:
             _tell_plan(run, plan)
         else:
-            _make(run, store, plan, out)
+            _make(run, store, plan, out, measured=measured)
 
 
 def _plan(store: "Store", ref: str, level: str, target: Target, name: str) -> "QuantizePlan | WebPlan":
@@ -88,11 +97,21 @@ def _run(depot: "Depot", plan: "QuantizePlan | WebPlan") -> "tuple[VersionInfo, 
     return exported.committed.version, {"new_bytes": exported.new_bytes}
 
 
-def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: str | None) -> None:
+def _distance(store: "Store", plan: "QuantizePlan | WebPlan", version: "VersionInfo") -> "Distance":
+    from artifactstore.derive.quantize.measure import measure  # noqa: PLC0415  # heavy
+
+    model = plan.model
+    source = model.ref if model.version is None else str(model.version.id)
+    weights = sum(prod(one.shape) for one in model.inputs.tensors.values())
+    return measure(store, str(version.id), source, weights)
+
+
+def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: str | None, *, measured: bool) -> None:
     begin = time.monotonic()
     version, counts = _run(store.depot, plan)
     if out is not None:
         store.checkout(str(version.id), Path(out))
+    distance = _distance(store, plan, version) if measured else None
     run.monitor.stop()
     shown = store.show(str(version.id))
     document = {
@@ -103,6 +122,8 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
         "id": str(version.id),
         "ref": version.ref,
         **counts,
+        "kl": distance and distance.kl,
+        "top1": distance and distance.top1,
         "out": out,
     }
 
@@ -113,10 +134,18 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
             parts.append(f"{counts['known']:,} known from before")
         parts += [f"{format_size(counts['new_bytes'])} new", took(time.monotonic() - begin)]
         screen.line("  " + "  ".join(parts))
+        if distance is not None:
+            screen.line(f"  {_far(distance)}")
         if out is not None:
             screen.line(f"  written to {out}")
 
     run.output.tell(document, show, ids=[str(version.id)])
+
+
+def _far(distance: "Distance") -> str:
+    if distance.kl is None or distance.top1 is None:
+        return f"its distance to the source is not measured: {distance.why}"
+    return f"KL to the source {distance.kl:.3g} nats a token, {distance.top1:.1%} of the likeliest tokens are the same"
 
 
 def _tell_plan(run: Invocation, plan: "QuantizePlan | WebPlan") -> None:
