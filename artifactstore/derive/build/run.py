@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,17 @@ _Files = list[tuple[str, int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of a step: versions and files, or the error it ended with"""
+    """What became of a step: versions and files, or the error it ended with
+
+    made, known: tensors that were calculated, and that were found as they had been made before.
+    """
 
     step: Step
     merged: VersionInfo | None = None
     product: VersionInfo | None = None
     files: tuple[tuple[str, int, str], ...] = ()
+    made: int = 0
+    known: int = 0
     error: StoreError | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -55,6 +60,8 @@ class Built:
             **self.step.to_json(),
             **{name: None if one is None else {"id": str(one.id), "ref": one.ref} for name, one in versions.items()},
             "files": [{"path": path, "size": size, "sha256": sha256} for path, size, sha256 in self.files],
+            "made": self.made,
+            "known": self.known,
             "error": None if self.error is None else {"error": self.error.code, "message": self.error.message},
         }
 
@@ -83,23 +90,26 @@ def run(store: Finds, steps: Sequence[Step], wanted: Wanted) -> list[Built]:
 
 def _build(store: Finds, step: Step, wanted: Wanted) -> Built:
     recipe, raw = read_recipe(step.path)
-    merged = merge(store.depot, plan_merge(store, recipe, raw, str(step.merged))).committed.version
-    product = merged if wanted.level is None else _lighter(store, step, merged, wanted)
-    if step.out is None:
-        return Built(step, merged, product)
-    manifest = load_manifest(store.depot, product.id)
-    files = _written(store, product, manifest, step.out, wanted)
-    _list(step, wanted, product, manifest, files)
-    return Built(step, merged, product, tuple(files))
+    report = merge(store.depot, plan_merge(store, recipe, raw, str(step.merged)))
+    done = _lighter(store, Built(step, report.committed.version, made=report.made, known=report.known), wanted)
+    if step.out is None or done.product is None:
+        return done
+    manifest = load_manifest(store.depot, done.product.id)
+    files = _written(store, done.product, manifest, step.out, wanted)
+    _list(step, wanted, done.product, manifest, files)
+    return replace(done, files=tuple(files))
 
 
-def _lighter(store: Finds, step: Step, merged: VersionInfo, wanted: Wanted) -> VersionInfo:
-    assert wanted.level is not None
-    name, ref = str(step.product), merged.ref
+def _lighter(store: Finds, built: Built, wanted: Wanted) -> Built:
+    """With the product: the merged version, quantized where that is wanted"""
+    if wanted.level is None or built.merged is None:
+        return replace(built, product=built.merged)
+    name, ref = str(built.step.product), built.merged.ref
     if wanted.target is Target.WEB:
-        return export(store.depot, plan_web(store, ref, wanted.level, name)).committed.version
-    plan = plan_quantization(store, ref, parse_level(wanted.level), wanted.target, name)
-    return quantize(store.depot, plan).committed.version
+        return replace(built, product=export(store.depot, plan_web(store, ref, wanted.level, name)).committed.version)
+    report = quantize(store.depot, plan_quantization(store, ref, parse_level(wanted.level), wanted.target, name))
+    made, known = built.made + report.made, built.known + report.known
+    return replace(built, product=report.committed.version, made=made, known=known)
 
 
 def _written(store: Finds, product: VersionInfo, manifest: Manifest, out: Path, wanted: Wanted) -> _Files:
