@@ -1,5 +1,6 @@
 """Foundry: new versions from old, for a store; torch is imported when one is asked for"""
 
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -10,6 +11,7 @@ from artifactstore.sharing import Shares
 
 if TYPE_CHECKING:
     from artifactstore.derive.merge.plan import MergePlan
+    from artifactstore.derive.merge.sweep import SweepPlan
     from artifactstore.derive.product import ProductReport
 
 _Path = str | PathLike[str]
@@ -38,6 +40,18 @@ class Foundry(Shares):
         plan = self.plan_merge(recipe, name=name) if isinstance(recipe, str | PathLike) else recipe
         report: ProductReport = _room("merge.run").run(self.depot, plan)
         return report
+
+    def plan_sweep(
+        self, recipe: _Path, settings: Mapping[str, Sequence[float]], *, name: str | None = None
+    ) -> "SweepPlan":
+        """Look at what a recipe makes with each combination of these values; raise as `plan_merge`"""
+        plan: SweepPlan = _room("merge.sweep").plan_sweep(self, Path(recipe), settings, name)
+        return plan
+
+    def merge_sweep(self, plan: "SweepPlan") -> "Iterator[tuple[Mapping[str, float], ProductReport]]":
+        """Make them all, reading each source once; each with its values, as it is there"""
+        found: Iterator[tuple[Mapping[str, float], ProductReport]] = _room("merge.sweep").run_sweep(self, plan)
+        return found
 
 
 def _room(name: str) -> Any:

@@ -5,17 +5,18 @@ from: a run that was killed goes on, and a neighbouring run takes what both have
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 import rfc8785
 
 from artifactstore.catalog.base import Committed, Grant, Place, Written
-from artifactstore.core.digest import Digest
+from artifactstore.core.digest import Digest, Sha256
 from artifactstore.core.errors import LeaseLost, NoSpace
 from artifactstore.core.lineage import Link
 from artifactstore.core.manifest import BlobInfo, Extent
@@ -24,7 +25,7 @@ from artifactstore.core.reading import Stored
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
 from artifactstore.derive.inputs import Inputs
-from artifactstore.derive.making import Made, MadeFile
+from artifactstore.derive.making import Made, MadeFile, MadeSource, laid_out
 from artifactstore.ops.ingest import Labels, manifest_of
 from artifactstore.ops.transfer.attested import Attestations
 from artifactstore.ops.transfer.cutter import FileDraft, cut_sources, entries
@@ -82,7 +83,7 @@ def dated(depot: Depot, product: Product) -> Product:
     made = [[one.name, None if one.key is None else one.key.hex()] for one in product.made]
     beside = [[str(one.path), one.size] for one in product.beside]
     parents = [link.to_json() for link in product.parents]
-    what = [str(product.artifact), made, beside, parents, dict(product.labels.metadata)]
+    what: list[Any] = [str(product.artifact), made, beside, parents, dict(product.labels.metadata)]
     created = moment(depot, Digest.of(rfc8785.dumps(what)), product.labels.created)
     return replace(product, labels=replace(product.labels, created=created))
 
@@ -121,12 +122,28 @@ def produce(depot: Depot, product: Product) -> ProductReport:
     return in_session(depot, _KIND, lambda session: _Run(depot, session, product).all())
 
 
-def _check_space(depot: Depot, product: Product) -> None:
+def prepare(depot: Depot, products: Sequence[Product]) -> int:
+    """Make the tensors of several products, each beside its likes, so that what goes into all of them is read once
+
+    They are kept for `produce`, as those of a run that was killed; how many were made. Raise NoSpace before any work.
+    """
+    for product in products:
+        _check_space(depot, product, others=len(products))
+    beside = zip(*(product.made for product in products), strict=True)
+    made = [one for likes in beside for one in likes if one.key is not None and one.nbytes]
+    if not made:
+        return 0
+    begins = list(accumulate((one.nbytes for one in made), initial=0))
+    file = laid_out("all", b"", list(zip(made, begins[:-1], strict=True)), size=begins[-1], form="other")
+    return in_session(depot, _KIND, lambda session: _Run(depot, session, replace(products[0], files=(file,))).land())
+
+
+def _check_space(depot: Depot, product: Product, others: int = 1) -> None:
     free = depot.blobs.free()
     if free is None:
         return
     there = known(depot, product.made)
-    need = product.nbytes - sum(one.nbytes for one in product.made if one.key in there)
+    need = (product.nbytes - sum(one.nbytes for one in product.made if one.key in there)) * others
     room = max(free - depot.settings.reserve, 0)
     if need > room:
         raise NoSpace(
@@ -152,23 +169,33 @@ class _Run:
 
     def all(self) -> ProductReport:
         """Blobs in landings, then the version"""
-        self._session.build_on(self._product.parents)
-        self._held = self._hold()
         depot, product = self._depot, self._product
-        monitor = depot.monitor
-        with (
-            self._landing,
-            Upload(self._landing, memory=0, monitor=monitor, phase=_KIND, total=product.nbytes) as upload,
-        ):
-            self._upload = upload
-            sources = [*(file.source(self._turn) for file in product.files), *product.beside]
-            cut_sources(upload, sources, self._drafts)
-            self._land()
+        new_bytes = self._stored([*(file.source(self._turn) for file in product.files), *product.beside])
         files, infos = entries(self._drafts)
         manifest = manifest_of(product.artifact, product.labels, product.parents, files, infos)
         written = [self._landing.landed[blob.digest] for blob in manifest.blobs]
         committed = self._session.commit(manifest, written, product.tags, depot.clock())
-        return ProductReport(committed, self._counts["made"], self._counts["known"], upload.tally.written)
+        return ProductReport(committed, self._counts["made"], self._counts["known"], new_bytes)
+
+    def land(self) -> int:
+        """Blobs in landings alone; how many tensors were made. Of a file that no version has, nobody asks the sha256"""
+        unasked = Sha256(bytes(32))
+        self._stored([MadeSource(file, self._turn, unasked) for file in self._product.files])
+        return self._counts["made"]
+
+    def _stored(self, sources: Sequence[Source]) -> int:
+        """Make and land all of these; bytes that were new"""
+        self._session.build_on(self._product.parents)
+        self._held = self._hold()
+        total = sum(source.size for source in sources)
+        with (
+            self._landing,
+            Upload(self._landing, memory=0, monitor=self._depot.monitor, phase=_KIND, total=total) as upload,
+        ):
+            self._upload = upload
+            cut_sources(upload, sources, self._drafts)
+            self._land()
+        return upload.tally.written
 
     def _hold(self) -> dict[Digest, Kept]:
         """What is known of it, so that nothing takes it away; without what is gone by now"""

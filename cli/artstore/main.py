@@ -38,6 +38,7 @@ from artstore import (
     quantize,
     remote,
     shard,
+    sweep,
     usage,
     versions,
 )
@@ -103,6 +104,7 @@ _TREE: tuple[tuple[str, str, Callable[..., None] | typer.Typer], ...] = (
     (_INOUT, "export", export.export),
     (_INOUT, "import", export.import_app),
     (_MAKE, "merge", merge.merge),
+    (_MAKE, "merge-sweep", sweep.merge_sweep),
     (_MAKE, "quantize", quantize.quantize),
     (_MAKE, "shard", shard.shard),
     (_MAKE, "build", build.build),

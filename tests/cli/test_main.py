@@ -22,7 +22,7 @@ GROUPS = {"alias", "bundle", "cache", "catalog", "import", "policy", "remote"}
 TREE = {
     *["add", "checkout", "diff", "doctor", "du", "export", "gc", "init", "log", "ls", "metric", "pin", "repair"],
     *["search", "show", "status", "tree", "undo", "unpin", "verify", "why"],
-    *["benchmark", "evaluate", "merge", "quantize", "run", "shard"],
+    *["benchmark", "build", "evaluate", "merge", "merge-sweep", "quantize", "run", "shard"],
     *["clone", "fetch", "pull", "push", "sync", "whereis"],
     *("alias log", "alias rm", "alias set", "cache clear", "cache ls", "import checksums"),
     *("catalog dump", "catalog rebuild", "catalog upgrade"),

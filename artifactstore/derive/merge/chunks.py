@@ -29,6 +29,13 @@ class Arena:
     def __init__(self, nbytes: int = ARENA) -> None:
         self.memory = torch.empty(nbytes, dtype=torch.uint8)
         self.reader = ThreadPoolExecutor(1, "artstore-ahead")
+        self._held: tuple[object, TensorChunks] | None = None
+
+    def chunks(self, key: object, make: "Callable[[Arena], TensorChunks]") -> "TensorChunks":
+        """Those asked for last if they have this key, which are not read again, else new ones"""
+        if self._held is None or self._held[0] != key:
+            self._held = key, make(self)
+        return self._held[1]
 
     def view(self, begin: int, count: int, dtype: torch.dtype) -> torch.Tensor:
         """`count` elements from byte `begin`"""

@@ -111,11 +111,11 @@ def read_recipe(path: Path) -> tuple[Recipe, bytes]:
         raise Invalid(f"{path} is no text: byte {e.start} is not UTF-8", code="recipe", path=str(path)) from e
 
 
-def plan(store: Finds, recipe: Recipe, raw: bytes, name: str) -> MergePlan:
+def plan(store: Finds, recipe: Recipe, raw: bytes, name: str, arena: Arena | None = None) -> MergePlan:
     """Look at the models of a recipe, by their headers alone, and at what of the product is there already
 
-    raw: the recipe as it was written, which goes along. Raise NotFound for a model that is neither in the store nor a
-    folder, Invalid for models that cannot be merged.
+    raw: the recipe as it was written, which goes along; arena: memory that several merges share. Raise NotFound for a
+    model that is neither in the store nor a folder, Invalid for models that cannot be merged.
     """
     models = tuple(open_model(store, ref.model) for ref in recipe.models)
     lent = {number: open_model(store, ref.adapter) for number, ref in enumerate(recipe.models) if ref.adapter}
@@ -124,7 +124,7 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str) -> MergePlan:
     adapters = {number: adapter_of(models[number], model) for number, model in lent.items()}
     readers = Readers(models, adapters, matched)
     blueprint = by_content(resolve(recipe, facts, matched), readers.same)
-    arena = Arena()
+    arena = arena or Arena()
     makers = Makers(readers, recipe.seed, arena)
     made = [makers.made(output) for output in blueprint.outputs]
     files, index = weight_files(made)

@@ -15,7 +15,7 @@ from artifactstore.core.recipe.copies import COPY
 from artifactstore.derive.kernels.masks import Philox
 from artifactstore.derive.kernels.table import METHODS
 from artifactstore.derive.making import Made
-from artifactstore.derive.merge.chunks import Arena, Incoming, TensorChunks
+from artifactstore.derive.merge.chunks import Arena, TensorChunks
 from artifactstore.derive.merge.readers import Reader, Readers, taken
 from artifactstore.tensors.dtypes import TORCH, view_bytes
 
@@ -41,7 +41,7 @@ class Makers:
             [one] = output.sources
             make = partial(self.readers.models[one.model].inputs.parts, one.tensor, _COPIED)
             return Made(output.name, output.dtype, output.shape, nbytes, None, make)
-        work = partial(self._calculated, output, [reader.incoming for reader in readers])
+        work = partial(self._calculated, output, readers)
         return Made(output.name, output.dtype, output.shape, nbytes, self._key(output, readers), work)
 
     def _is_copy(self, output: Output, reader: Reader) -> bool:
@@ -57,8 +57,11 @@ class Makers:
         what += [[reader.key, dict(one.params)] for reader, one in zip(readers, sources, strict=True)]
         return Digest.of(rfc8785.dumps(what))
 
-    def _calculated(self, output: Output, sources: Sequence[Incoming]) -> Iterator[memoryview]:
-        chunks = TensorChunks(output.shape, sources, TORCH[output.work], self.arena, taken(output)[1])
+    def _calculated(self, output: Output, readers: Sequence[Reader]) -> Iterator[memoryview]:
+        base = taken(output)[1]
+        key = [output.shape, output.work, base, [reader.key for reader in readers]]
+        incoming = [reader.incoming for reader in readers]
+        chunks = self.arena.chunks(key, partial(TensorChunks, output.shape, incoming, TORCH[output.work], base=base))
         params = [one.params for one in output.sources]
         stored = TORCH[output.dtype]
         for part in METHODS[output.method](chunks, output.params, params, Philox(self.seed, output.name)):
