@@ -41,12 +41,15 @@ def expected(folder, ids):
 
 
 def generated(folder, path, text, count):
-    """The tokens of a text and of what the graph goes on with, the likeliest each time"""
+    """The tokens of a text and of what the graph goes on with, the likeliest each time, until it ends the text"""
+    end = transformers.AutoConfig.from_pretrained(folder).eos_token_id
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
     ids, cache = np.array([tokens], np.int64), None
     for _ in range(count):
         logits, cache = run(path, ids, cache)
         tokens.append(int(logits[0, -1].argmax()))
+        if tokens[-1] == end:
+            break
         ids = np.array([tokens[-1:]], np.int64)
     return tokens
 

@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artifactstore.derive.shard import run as shards
+from artifactstore.derive.shard.plan import plan as divide
 from artifactstore.derive.web import plan as plans
+from artifactstore.derive.web.config import with_chunks
+from artifactstore.derive.web.convert import convert
+from artifactstore.derive.web.levels import LEVELS
 from artifactstore.derive.web.run import run
 from tests.derive.web.graphs import generated, session
 
@@ -55,12 +60,10 @@ def _install(folder):
         (folder / "lock").rmdir()
 
 
-def asked(node, folder, task, **more):
-    """The answer of the script for a model"""
-    given = {"folder": f"{folder.parent}/", "model": folder.name, "task": task, "texts": TEXTS, "options": {}, **more}
-    done = subprocess.run(
-        ["node", SCRIPT.name], cwd=node, input=json.dumps(given), capture_output=True, text=True, timeout=_WAIT
-    )
+def asked(node, folder, jobs):
+    """The answers of the script for models in a folder"""
+    given = json.dumps({"folder": f"{folder}/", "texts": TEXTS, "jobs": jobs})
+    done = subprocess.run(["node", SCRIPT.name], cwd=node, input=given, capture_output=True, text=True, timeout=_WAIT)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -81,24 +84,42 @@ def test_features_of_minilm(node, store, tmp_path):
     from artmodels.demo import model_folder
 
     store.add([model_folder()], name="minilm")
-    for level, file in (("fp32", "model.onnx"), ("q4", "model_q4.onnx")):
-        run(store.depot, plans.plan(store, "minilm", level, f"minilm-{level}"))
-        store.checkout(f"minilm-{level}", tmp_path / level)
-        found = np.array(asked(node, tmp_path / level, "features"))
-        assert np.abs(found - features(tmp_path / level, file)).max() < 1e-4
-    # the model itself, by transformers
-    assert (np.array(asked(node, tmp_path / "fp32", "features")) * found).sum(1).min() > 0.9
+    run(store.depot, plans.plan(store, "minilm", "fp32", "minilm-web"))
+    store.checkout("minilm-web", tmp_path / "minilm")
+    convert(tmp_path / "minilm/onnx/model.onnx", LEVELS["q4"], tmp_path / "minilm/onnx")
+    jobs = [{"model": "minilm", "options": options} for options in ({}, {"dtype": "q4"})]
+    whole, small = (np.array(found) for found in asked(node, tmp_path, jobs))
+    assert np.abs(whole - features(tmp_path / "minilm", "model.onnx")).max() < 1e-4
+    assert np.abs(small - features(tmp_path / "minilm", "model_q4.onnx")).max() < 1e-4
+    assert (whole * small).sum(1).min() > 0.9
 
 
-@pytest.mark.parametrize(
-    ("level", "options"),
-    [("q4", {}), ("q4f16", {}), ("q8", {}), ("q3", {"model_file_name": "model_q3mix", "dtype": "fp32"})],
-)
-def test_a_language_model_goes_on_as_here(node, store, qwen, tmp_path, level, options):
-    plan = plans.plan(store, str(qwen), level, "qwen-web")
-    run(store.depot, plan, inline=0)
-    store.checkout("qwen-web", tmp_path / "out")
-    found = asked(node, tmp_path / "out", "generate", tokens=10, options=options)
-    for text, tokens in zip(TEXTS, found, strict=True):
-        assert tokens == generated(qwen, tmp_path / "out" / plan.level.path, text, 10)
-        assert len(set(tokens[-10:])) > 2
+def test_language_models_go_on_as_here(node, exported, qwen, tmp_path):
+    folder = tmp_path / "qwen"
+    shutil.copytree(qwen, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "onnx").mkdir()
+    levels = {name: LEVELS[name] for name in ("q4", "q4f16", "q8", "fp16", "q2", "q3")}
+    for level in levels.values():
+        convert(exported["qwen"], level, folder / "onnx", inline=0)
+    raw = with_chunks((folder / "config.json").read_bytes(), {level.file: 1 for level in levels.values()})
+    # what is of no level of transformers.js is had by its name
+    raw = with_chunks(raw, {LEVELS["q3"].file: 1}, "q4")
+    (folder / "config.json").write_bytes(raw)
+    options = {name: {"dtype": level.dtype} for name, level in levels.items()} | {"q4": {}}
+    options["q3"] = {"model_file_name": "model_q3mix", "dtype": "fp32"}
+    jobs = [{"model": "qwen", "tokens": 10, "options": options[name]} for name in levels]
+    for level, found in zip(levels.values(), asked(node, tmp_path, jobs), strict=True):
+        right = [generated(qwen, folder / level.path, text, 10) for text in TEXTS]
+        assert (level.name, found) == (level.name, right)
+    assert len(set(right[0][-8:])) > 2
+
+
+def test_shards_are_found(node, store, exported, qwen, tmp_path):
+    shutil.copytree(qwen, tmp_path / "in", ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "in/onnx").mkdir()
+    convert(exported["qwen"], LEVELS["q8"], tmp_path / "in/onnx")
+    store.add([tmp_path / "in"], name="qwen")
+    report = shards.run(store.depot, divide(store.depot, store.resolve("qwen"), tmp_path / "out", 60_000))
+    assert sum("_data" in file.path for file in report.files) > 1
+    (found,) = asked(node, tmp_path, [{"model": "out", "tokens": 6, "options": {"dtype": "q8"}}])
+    assert found == [generated(qwen, tmp_path / "in/onnx/model_quantized.onnx", text, 6) for text in TEXTS]

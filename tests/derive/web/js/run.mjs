@@ -2,18 +2,18 @@
 import { readFileSync } from "node:fs";
 import { AutoModelForCausalLM, AutoTokenizer, env, pipeline } from "@huggingface/transformers";
 
-const { folder, model, task, texts, options, tokens } = JSON.parse(readFileSync(0, "utf8"));
+const { folder, texts, jobs } = JSON.parse(readFileSync(0, "utf8"));
 env.allowRemoteModels = false;
 env.localModelPath = folder;
 env.useFSCache = false;
 
-async function features() {
+async function features({ model, options }) {
   const extract = await pipeline("feature-extraction", model, options);
   const found = await extract(texts, { pooling: "mean", normalize: true });
   return found.tolist();
 }
 
-async function generate() {
+async function generate({ model, options, tokens }) {
   const tokenizer = await AutoTokenizer.from_pretrained(model);
   const llm = await AutoModelForCausalLM.from_pretrained(model, options);
   const rows = [];
@@ -24,4 +24,6 @@ async function generate() {
   return rows;
 }
 
-console.log(JSON.stringify(await (task === "features" ? features() : generate())));
+const answers = [];
+for (const job of jobs) answers.push(await (job.tokens ? generate(job) : features(job)));
+console.log(JSON.stringify(answers));
