@@ -98,6 +98,12 @@ def test_a_head_may_be_the_input_embeddings():
     check([llama("a", tied=True), llama("b"), llama("c", tied=True)], sliced=False, matched=False)
 
 
+def test_only_a_few_of_many_are_listed():
+    found = compare(llama("a"), llama("b", layers=9))
+    shown = [row for row in found.rows if row.b == "there"]
+    assert (len(shown), found.rows[-1].b) == (3, "15 more")
+
+
 def test_without_configurations_tensors_decide():
     bare = [type(llama(ref))(ref, llama(ref).tensors) for ref in "ab"]
     check([*bare, llama("c")], sliced=False, matched=False)

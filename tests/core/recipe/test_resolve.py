@@ -255,3 +255,16 @@ def test_vocabularies_that_are_the_same_are_left_alone():
     assert (by_name(same)[EMBED].method, by_name(same)[EMBED].rows, same.tokenizer) == ("passthrough", False, 0)
     other = resolve(recipe, models, match(recipe, [{"x": 0, "y": 1}, {"y": 0, "x": 1}], [2, 2]))
     assert (by_name(other)[EMBED].method, by_name(other)[EMBED].rows) == ("task_arithmetic", True)
+
+
+def test_layers_that_differ_from_one_another_are_matched_one_by_one():
+    text = (
+        "merge_method: linear\nslices:\n- sources: [{model: a, layer_range: [0, 2]}, {model: b, layer_range: [0, 2]}]\n"
+    )
+    text += "parameters: {weight: 1}\n"
+    wider = {f"model.layers.0.{UP}": ("BF16", (9, 4))}
+    message = refused(text, llama("a"), llama("b", extra=wider)).message
+    assert message == f"Tensor model.layers.0.{UP} differs in shape: [8, 4] in a, [9, 4] in b"
+    more = [{f"model.layers.{number}.extra.weight": ("BF16", (4,))} for number in (1, 0)]
+    message = refused(text, llama("a", extra=more[0]), llama("b", extra=more[1])).message
+    assert message == "b has no tensor model.layers.1.extra.weight"
