@@ -24,11 +24,20 @@ _WEIGHT = ".weight"
 # No linear layers, though their weights are matrices too.
 _LOOKED_UP = re.compile(r"embed|(^|\.)(wte|wpe|shared|relative_attention_bias)$|norm", re.IGNORECASE)
 # Linear layers that so few bits would hurt the most, or that choose among others.
-_SPARED = re.compile(r"(^|\.)(lm_head|embed_out|score|classifier|qa_outputs|pooler\.dense|gate|router)$|(^|\.)cls\.")
+_SPARED = re.compile(
+    r"(^|\.)(lm_head(\.\w+)?|embed_out|score|classifier|qa_outputs|pooler\.dense|gate|router)$"
+    r"|(^|\.)(cls|vocab_transform|generator_predictions)\b"
+)
 # GPT-2 and its kin keep matrices the other way round, in layers that readers do not take for linear ones.
 _TRANSPOSED = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "ctrl"})
-# The head of a model that shares it with its embeddings has no tensor, and is a linear layer all the same.
-_HEADS = ("lm_head",)
+# A head that shares the embeddings has no tensor, and is a linear layer all the same; beside what it is found.
+_HEADS = (
+    ("lm_head", ""),
+    ("lm_head.decoder", "lm_head.dense"),
+    ("cls.predictions.decoder", "cls.predictions."),
+    ("vocab_projector", "vocab_layer_norm"),
+    ("generator_lm_head", "generator_predictions."),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def choose(tensors: Mapping[str, Any], model_type: str, level: Level) -> Scheme:
             code="architecture",
         )
     groups: dict[str, int] = {}
-    spared: list[str] = []
+    spared = [head for head, sign in _HEADS if any(name.startswith(sign) for name in tensors)]
     odd: list[str] = []
     for name, one in tensors.items():
         module = name.removesuffix(_WEIGHT)
@@ -131,7 +140,7 @@ def quantization_config(scheme: Scheme) -> dict[str, Any] | None:
         "quant_method": "compressed-tensors",
         "format": "float-quantized" if fp8 else "pack-quantized",
         "quantization_status": "compressed",
-        "ignore": list(dict.fromkeys([*_HEADS, *scheme.spared])),
+        "ignore": list(dict.fromkeys(scheme.spared)),
         "config_groups": groups,
     }
 

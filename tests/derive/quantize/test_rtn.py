@@ -40,7 +40,7 @@ def test_a_searched_scale_is_better_than_one_that_reaches_everything(bits):
 def test_each_code_is_the_nearest_that_the_stored_scale_allows(bits, seed, size):
     groups = normal(4, 32, seed=seed) * size
     codes, scales = quantize(groups, bits, torch.bfloat16)
-    assert (codes < 1 << bits).all()
+    assert int(codes.max()) < 1 << bits
     levels = read(torch.arange(1 << bits).expand(4, -1), scales, bits)
     nearest = (groups.unsqueeze(2) - levels.unsqueeze(1)).abs().amin(2)
     ours = (groups - read(codes, scales, bits)).abs()
