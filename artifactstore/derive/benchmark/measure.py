@@ -51,9 +51,9 @@ class Measured:
 def measure(files: Files, source: Files | None, passages: tuple[Passage, ...], use: Use, threads: int) -> Measured:
     """In this process, which should have done nothing else; the source is opened when all else is known"""
     torch.set_num_threads(threads)
-    begin = time.perf_counter()
-    model = open_model(files.folder, files.chosen, use)
-    loaded = time.perf_counter() - begin
+    # once before, so that neither libraries that are imported nor a cold disk are taken for the model's own time
+    open_model(files.folder, files.chosen, use)
+    model, loaded = _timed(lambda: open_model(files.folder, files.chosen, use))
     if isinstance(model, LanguageModel):
         return _of_language(model, source, passages, use, loaded)
     return _of_encoder(model, source, passages, use, loaded)

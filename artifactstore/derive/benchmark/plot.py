@@ -29,15 +29,14 @@ def plot(variants: Sequence[Variant], path: Path) -> None:
     """Size against quality, speed, and memory; raise Denied or Unavailable where it cannot be written"""
     figure = need("matplotlib.figure").Figure(figsize=(11, 4), layout="constrained")
     sizes, speeds, memory = figure.subplots(1, 3)
-    names = [one.subject.ref for one in variants]
-    _sizes(sizes, variants)
+    colours = [f"C{number % 10}" for number in range(len(variants))]
+    _sizes(sizes, variants, colours)
     writes = all(one.measured.writes is not None for one in variants)
-    speeds.barh(names, [one.measured.writes if writes else one.measured.reads for one in variants])
-    speeds.set_xlabel(f"tokens a second, {'writing' if writes else 'reading'}")
-    memory.barh(names, [(one.measured.rss or 0) / 2**20 for one in variants])
-    memory.set_xlabel("peak memory, MiB")
-    for panel in (speeds, memory):
-        panel.invert_yaxis()
+    rates = [one.measured.writes if writes else one.measured.reads for one in variants]
+    rooms = [(one.measured.rss or 0) / 2**20 for one in variants]
+    names = [one.subject.ref for one in variants]
+    _bars(speeds, names, rates, colours, f"tokens a second, {'writing' if writes else 'reading'}")
+    _bars(memory, [], rooms, colours, "peak memory, MiB")
     try:
         figure.savefig(path, dpi=150)
     except PermissionError as e:
@@ -46,15 +45,20 @@ def plot(variants: Sequence[Variant], path: Path) -> None:
         raise Unavailable(f"Cannot write {path}: {e.strerror}", code="io") from e
 
 
-def _sizes(panel: Any, variants: Sequence[Variant]) -> None:
+def _bars(panel: Any, names: Sequence[str], values: Sequence[Any], colours: Sequence[str], title: str) -> None:
+    """The names tell whose colour is whose in all panels"""
+    panel.barh(range(len(values)), values, color=colours)
+    panel.set_yticks(range(len(names)), names)
+    panel.invert_yaxis()
+    panel.set_xlabel(title)
+
+
+def _sizes(panel: Any, variants: Sequence[Variant], colours: Sequence[str]) -> None:
     metric, title = next(
         (one for one in _QUALITY if all(one[0] in variant.measured.quality for variant in variants)), ("", "")
     )
-    for one in variants:
-        value = one.measured.quality[metric].value if metric else 0.0
-        at = (one.subject.nbytes / 1e6, value)
-        panel.scatter(*at)
-        panel.annotate(one.subject.ref, at, textcoords="offset points", xytext=(4, 4), fontsize=8)
+    values = [one.measured.quality[metric].value if metric else 0.0 for one in variants]
+    panel.scatter([one.subject.nbytes / 1e6 for one in variants], values, c=colours)
     panel.set_xlabel("size, MB")
     panel.set_ylabel(title)
     if metric == "kl":

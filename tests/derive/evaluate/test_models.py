@@ -61,8 +61,9 @@ def test_what_was_quantized_stays_near(quantized, source, level, target, least, 
     folder = quantized(level, target)
     capfd.readouterr()
     model = opened(folder)
-    assert capfd.readouterr() == ("", "")
+    assert model.params == source.params
     assert least <= distance(model, source) < most
+    assert capfd.readouterr() == ("", "")
     assert all(gate.passed for gate in of_files(folder, look(folder), read_config(folder)))
     assert len(list(continued(model, model.tokens.encode("She sat"), 10))) == 10
 

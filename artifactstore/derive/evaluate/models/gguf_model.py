@@ -5,7 +5,7 @@ from pathlib import Path
 from artifactstore.derive.evaluate.models.config import Config
 from artifactstore.derive.evaluate.models.files import refuse_split
 from artifactstore.derive.evaluate.models.tokens import open_tokens
-from artifactstore.derive.evaluate.models.torch_model import TorchLanguageModel, Use, open_module
+from artifactstore.derive.evaluate.models.torch_model import TorchLanguageModel, Use, open_module, weights_of
 from artifactstore.derive.extras import need
 
 
@@ -16,4 +16,4 @@ def open_gguf(folder: Path, path: str, use: Use) -> TorchLanguageModel:
     tokens = open_tokens(folder, path)
     module = open_module(folder, use, causal=True, gguf_file=path)
     context = Config(module.config.to_dict()).context(tokens.longest)
-    return TorchLanguageModel(module, tokens, context, module.num_parameters())
+    return TorchLanguageModel(module, tokens, context, weights_of(module))

@@ -18,6 +18,7 @@ from artifactstore.tensors.engine import parse_device
 
 # Texts whose vectors are made at once.
 _TEXTS = 32
+_HOW = ("_scale", "_shape", "_zero_point", "_g_idx")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -101,7 +102,7 @@ def open_safetensors(folder: Path, path: str, config: Config, use: Use) -> Torch
     variant = variant_of(path)
     module = open_module(folder, use, causal=config.is_causal, use_safetensors=True, variant=variant)
     shell = TorchLanguageModel if config.is_causal else TorchEncoder
-    return shell(module, tokens, config.context(tokens.longest), module.num_parameters())
+    return shell(module, tokens, config.context(tokens.longest), weights_of(module))
 
 
 def open_module(folder: Path, use: Use, *, causal: bool, **options: Any) -> Any:
@@ -118,7 +119,17 @@ def open_module(folder: Path, use: Use, *, causal: bool, **options: Any) -> Any:
             **options,
         )
         _refuse_gaps(loading, module)
-        return module.eval().to(use.device)
+        module = module.eval().to(use.device)
+        if getattr(module, "hf_quantizer", None) is not None:
+            # compressed-tensors unpacks when a model is first used
+            with torch.inference_mode():
+                module(input_ids=torch.zeros(1, 1, dtype=torch.long, device=use.device))
+        return module
+
+
+def weights_of(module: Any) -> int:
+    """How many weights a module has, without what says how others were quantized"""
+    return sum(one.numel() for name, one in module.named_parameters() if not name.endswith(_HOW))
 
 
 def _refuse_gaps(loading: Any, module: Any) -> None:
