@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import command, gpu_page, loading, retention, saving, sharing
+from benchmarks import command, foundry, gpu_page, loading, retention, saving, sharing
 
 DOCS = Path(__file__).parent.parent / "docs"
 MIB = 1 << 20
@@ -197,6 +197,30 @@ def _sharing(found: dict) -> list[str]:
     return [*lines, ""]
 
 
+def _foundry(found: dict) -> list[str]:
+    samples = found["samples"]
+    lines = [
+        f"## Two models of {found['bytes'] / 1e9:.2f} GB merged",
+        "",
+        "Shapes of a TinyLlama in bf16, in folders, merged by `artstore merge` into an empty store and by mergekit 0.1.5",
+        "into a folder; plain reads and writes of the same bytes beside them.",
+        "",
+        "| what | seconds | peak RSS, MiB |",
+        "|---|---|---|",
+    ]
+    for name, sample in samples.items():
+        lines.append(f"| {name} | {sample['seconds']:.2f} | {sample['peak_rss'] / MIB:.0f} |")
+    lines += ["", "| method | artstore / plain | aim | mergekit / plain | aim for RSS, MiB |", "|---|---|---|---|---|"]
+    for name, aim in foundry.AIMS.items():
+        plain = samples[foundry.baseline(name)]["seconds"]
+        ours, peer = samples[f"artstore {name}"]["seconds"], samples.get(f"mergekit {name}")
+        theirs = "not installed" if peer is None else f"{peer['seconds'] / plain:.1f}"
+        lines.append(f"| {name} | {ours / plain:.1f} | ≤ {aim} | {theirs} | ≤ {foundry.RESIDENT // MIB} |")
+    ours, plain = (samples[name]["seconds"] for name in ("artstore quantize to q4", "read one, write one"))
+    lines.append(f"| quantize to q4 | {ours / plain:.1f} | ≤ {foundry.QUANTIZING} | | ≤ {foundry.RESIDENT // MIB} |")
+    return [*lines, ""]
+
+
 SECTIONS = {
     "ingest": _ingest,
     "loading": _loading,
@@ -205,4 +229,5 @@ SECTIONS = {
     "retention": _retention,
     "lineage": _lineage,
     "sharing": _sharing,
+    "foundry": _foundry,
 }

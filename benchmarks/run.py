@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import command, ingest, lineage, loading, page, retention, saving, sharing  # noqa: E402  # the folder is no installed package
+from benchmarks import command, foundry, ingest, lineage, loading, page, retention, saving, sharing  # noqa: E402  # the folder is no installed package
 
 PARTS = {
     "ingest": ingest.run,
@@ -23,13 +23,14 @@ PARTS = {
     "retention": retention.run,
     "lineage": lineage.run,
     "sharing": sharing.run,
+    "foundry": foundry.run,
 }
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--folder", type=Path, help="where to work, on the disk to be measured; about 15 GB")
+    options.add_argument("--folder", type=Path, help="where to work, on the disk to be measured; about 20 GB")
     told = "keep the other figures; of none, to write the page anew"
     options.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help=told)
     chosen = options.parse_args()

@@ -19,7 +19,7 @@ _SURE = 5.0
 # By what share of all elements the first part may be unlike the others.
 _UNLIKE = 0.03
 # Numbers that are kept at most for one rank, to be looked at closer.
-_ROOM = 1 << 23
+_ROOM = 1 << 22
 # Of no element.
 _GREATEST = 1 << 63
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -186,7 +186,8 @@ class _Search:
         size, left = self.low, self.rank - self.above
         if self.low < self.high:
             values = np.concatenate([block.values for block in self.blocks])
-            size = int(np.partition(values, len(values) - left)[len(values) - left])
+            values.partition(len(values) - left)
+            size = int(values[len(values) - left])
             left -= int(np.count_nonzero(values > size))
         for block in self.blocks:
             equal = block.inside if self.low == self.high else int(np.count_nonzero(block.values == size))
