@@ -202,8 +202,8 @@ def _foundry(found: dict) -> list[str]:
     lines = [
         f"## Two models of {found['bytes'] / 1e9:.2f} GB merged",
         "",
-        "Shapes of a TinyLlama in bf16, in folders, merged by `artstore merge` into an empty store and by mergekit 0.1.5",
-        "into a folder; plain reads and writes of the same bytes beside them.",
+        "Shapes of a TinyLlama in bf16, in folders, merged by `artstore merge` into an empty store and by mergekit",
+        "0.1.5 into a folder; plain reads and writes of the same bytes beside them.",
         "",
         "| what | seconds | peak RSS, MiB |",
         "|---|---|---|",
