@@ -8,6 +8,7 @@ import pytest
 
 from artifactstore.core.errors import Invalid
 from artifactstore.core.formats.gguf import parse
+from artifactstore.core.reading import Stored
 from artifactstore.derive.inputs import Inputs
 from artifactstore.derive.quantize.gguf_file import choose, model_file
 from artifactstore.derive.quantize.gguf_model import factors, names, read_shape, rotation
@@ -140,3 +141,27 @@ def test_integers_have_no_place(shaped):
     odd = {name: replace(one, dtype="I8") for name, one in inputs.tensors.items()}
     with pytest.raises(Invalid, match="is I8, not a plain float"):
         choose(odd, shape, Level.Q4)
+
+
+class Held:
+    """One tensor in memory"""
+
+    def __init__(self, name, values):
+        self.tensors = {name: Stored(name, "F32", tuple(values.shape), ())}
+        self.values = values.reshape(-1)
+
+    def key(self, name):
+        return [name]
+
+    def read(self, name, begin=0, end=None):
+        return self.values[begin:end]
+
+
+def test_heads_are_whole_where_a_tensor_is_cut(shaped):
+    _, shape = shaped("llama")
+    rows = torch.randn(128 * 64, 96)
+    inputs = Held("model.layers.0.self_attn.q_proj.weight", rows)
+    file = model_file("x", inputs, choose(inputs.tensors, shape, Level.FP16), shape, Tokens("no_vocab"))
+    raw = b"".join(bytes(part) for part in file.made[0].make())
+    turned = rows.view(128, 2, 32, 96).swapaxes(1, 2).reshape(rows.shape)
+    assert raw == turned.to(torch.float16).numpy().tobytes()

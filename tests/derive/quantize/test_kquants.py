@@ -87,3 +87,9 @@ def test_what_is_no_number_has_no_code(name, value):
 @pytest.mark.parametrize("name", K_QUANTS)
 def test_what_a_half_cannot_hold_is_still_a_number(name):
     assert torch.isfinite(read(name, normal(1) * 1e12)).all()
+
+
+@pytest.mark.parametrize(("name", "most"), [("Q4_K", 0.026), ("Q2_K", 0.12)])
+def test_weights_above_zero_have_the_scale_that_fits_a_minimum_of_zero(name, most):
+    blocks = torch.rand(200, 256, generator=torch.Generator().manual_seed(0)) + 0.5
+    assert float((read(name, blocks) - blocks).pow(2).mean().sqrt()) < most
