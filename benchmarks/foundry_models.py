@@ -1,5 +1,6 @@
-"""Foundry models: a base and fine-tunes of a TinyLlama's shapes, of random numbers; and the least that reading and
-writing them costs: `foundry_models.py make FOLDER`, `foundry_models.py copy READ… WRITTEN TARGET`
+"""Foundry models: a base and fine-tunes of a TinyLlama's shapes; and the least that copying them costs
+
+`foundry_models.py make FOLDER`, `foundry_models.py copy READ… WRITTEN TARGET`. The numbers are random.
 """
 
 import json

@@ -7,7 +7,7 @@ import torch
 from numpy.random import Philox as Generator
 from numpy.typing import NDArray
 
-from artifactstore.derive.kernels.parts import over
+from artifactstore.derive.kernels.parts import PROCESSORS, over
 
 # Numbers of 32 bits that one step of the counter gives.
 _STEP = 8
@@ -45,5 +45,5 @@ class Philox:
             generator = Generator(key=key, counter=[first + here.start // 4, 0, 0, 0])
             drawn[here] = generator.random_raw(here.stop - here.start)
 
-        over(len(drawn), work, _AT_ONCE)
+        over(len(drawn), work, _AT_ONCE, PROCESSORS)
         return drawn.view(np.uint32)[skip : skip + count]

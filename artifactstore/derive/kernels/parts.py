@@ -1,6 +1,7 @@
-"""Parts of a tensor: read once where one part is all, whole rows where rows are asked for, and worked on in blocks"""
+"""Parts of a tensor: read once where one is all, whole rows where these are asked for, worked on in blocks"""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ Result = TypeVar("Result")
 BLOCK = (1 << 15) - 64
 # Elements. For fewer it does not pay to start threads.
 _FEW = 1 << 19
+# Threads for work that needs no interpreter for long.
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,13 @@ def last_dimension(shape: tuple[int, ...]) -> int:
     return shape[-1] if shape else 1
 
 
-def over(length: int, work: Callable[[slice], Result], block: int = BLOCK) -> list[Result]:
-    """What `work` gives for each block of a part, in their order; threads share them"""
+def over(length: int, work: Callable[[slice], Result], block: int = BLOCK, threads: int | None = None) -> list[Result]:
+    """What `work` gives for each block of a part, in their order; as many threads as torch may use share them"""
     blocks = [slice(begin, min(begin + block, length)) for begin in range(0, length, block)]
-    threads = torch.get_num_threads()
-    if length < _FEW or threads == 1:
+    count = torch.get_num_threads() if threads is None else threads
+    if length < _FEW or count == 1:
         return [work(each) for each in blocks]
-    share = -(-len(blocks) // threads)
+    share = -(-len(blocks) // count)
     shares = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]
     with ThreadPoolExecutor(len(shares)) as pool:
         done = pool.map(lambda each: [work(one) for one in each], shares)

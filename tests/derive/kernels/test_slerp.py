@@ -29,7 +29,7 @@ def test_a_large_tensor_is_a_step_off_in_few_elements():
     assert (steps > 0).float().mean() < 0.003
 
 
-def test_threads_change_no_bit():
+def test_torchs_threads_change_no_bit():
     tensors = [models(1, 1000, 777, seed=seed)[0] for seed in (1, 2)]
     before, found = torch.get_num_threads(), []
     for threads in (1, 2, 3):
