@@ -46,8 +46,8 @@ def evaluate(
         typer.Option(
             "--task",
             metavar="TASK",
-            help="perplexity, kl, hellaswag, arc, or a file of your own with lines "
-            '{"prompt", "choices", "answer"} or {"text"}. Repeatable.',
+            help="perplexity, kl (the cosine, of models that make vectors), hellaswag, arc, or a file of your own "
+            'with lines {"prompt", "choices", "answer"} or {"text"}. Repeatable.',
         ),
     ] = None,
     data: Annotated[

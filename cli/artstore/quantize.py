@@ -124,6 +124,7 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
         **counts,
         "kl": distance and distance.kl,
         "top1": distance and distance.top1,
+        "cosine": distance and distance.cosine,
         "out": out,
     }
 
@@ -143,6 +144,8 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
 
 
 def _far(distance: "Distance") -> str:
+    if distance.cosine is not None:
+        return f"cosine to the source's vectors {distance.cosine:.4f}"
     if distance.kl is None or distance.top1 is None:
         return f"its distance to the source is not measured: {distance.why}"
     return f"KL to the source {distance.kl:.3g} nats a token, {distance.top1:.1%} of the likeliest tokens are the same"

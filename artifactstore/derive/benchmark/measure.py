@@ -11,12 +11,11 @@ from typing import TypeVar
 import torch
 
 from artifactstore.derive.evaluate.base import Encoder, LanguageModel
-from artifactstore.derive.evaluate.gates import cosine
 from artifactstore.derive.evaluate.models.files import Chosen
 from artifactstore.derive.evaluate.models.opening import open_model
 from artifactstore.derive.evaluate.models.torch_model import Use
 from artifactstore.derive.evaluate.statistics import Value
-from artifactstore.derive.evaluate.tasks.passages import Diverging, Passage, Reading
+from artifactstore.derive.evaluate.tasks.passages import Diverging, Passage, Reading, Turning, sentences
 from artifactstore.derive.evaluate.writing import continued
 
 _WARM, _START, _COUNT = 8, 32, 33
@@ -79,16 +78,16 @@ def _of_language(
 def _of_encoder(
     model: Encoder, source: Files | None, passages: tuple[Passage, ...], use: Use, loaded: float
 ) -> Measured:
-    texts = [part.strip() for one in passages for part in one.text.split(".") if part.strip()][:_SENTENCES]
+    texts = [text for one in passages for text in sentences(one.text)][:_SENTENCES]
     model.embed(texts[:2])
     _, seconds = _timed(lambda: model.embed(texts))
     count = sum(len(model.tokens.encode(text)) for text in texts)
     rss = peak()
-    values = {}
+    values: dict[str, Value] = {}
     if source is not None:
         other = open_model(source.folder, source.chosen, use)
         if isinstance(other, Encoder) and other.width == model.width:
-            values["cosine"] = Value(cosine(model, other, texts))
+            values |= Turning(passages).run(model, other).values
     return Measured(model.params, loaded, count / seconds, None, rss, values)
 
 

@@ -17,7 +17,7 @@ from artifactstore.derive.evaluate.base import Encoder, LanguageModel
 from artifactstore.derive.evaluate.models.config import Config
 from artifactstore.derive.evaluate.models.files import Chosen
 from artifactstore.derive.evaluate.models.weights import Part, parts
-from artifactstore.derive.evaluate.tasks.passages import Diverging, Reading
+from artifactstore.derive.evaluate.tasks.passages import Diverging, Reading, Turning, sentences
 from artifactstore.derive.evaluate.tasks.table import shipped
 from artifactstore.derive.evaluate.writing import continued
 
@@ -91,9 +91,8 @@ def of_model(model: LanguageModel | Encoder, beside: Beside | None, config: Conf
         yield _writes(model, text)
         yield _diverges(model, beside)
     else:
-        sentences = [one.strip() for one in text.split(".") if one.strip()]
-        yield _tells_apart(model, sentences)
-        yield _turned(model, beside, sentences)
+        yield _tells_apart(model, sentences(text))
+        yield _turned(model, beside)
 
 
 def _matters(part: Part) -> bool:
@@ -182,8 +181,8 @@ def _diverges(model: LanguageModel, beside: Beside | None) -> Gate:
     return Gate("kl", value < most, says, value)
 
 
-def _tells_apart(model: Encoder, sentences: Sequence[str]) -> Gate:
-    vectors = torch.nn.functional.normalize(model.embed(sentences), dim=-1)
+def _tells_apart(model: Encoder, texts: Sequence[str]) -> Gate:
+    vectors = torch.nn.functional.normalize(model.embed(texts), dim=-1)
     if not bool(torch.isfinite(vectors).all()):
         return Gate("vectors", False, "some are not finite")
     likeness = (vectors @ vectors.T).triu(1).sum() / (len(vectors) * (len(vectors) - 1) / 2)
@@ -191,16 +190,11 @@ def _tells_apart(model: Encoder, sentences: Sequence[str]) -> Gate:
     return Gate("vectors", value < 0.999, f"{len(vectors)} sentences are alike by a cosine of {value:.3f}", value)
 
 
-def _turned(model: Encoder, beside: Beside | None, sentences: Sequence[str]) -> Gate:
+def _turned(model: Encoder, beside: Beside | None) -> Gate:
     if beside is None:
         return Gate("cosine", None, "no source here to compare with")
     if not isinstance(beside.model, Encoder) or beside.model.width != model.width:
         return Gate("cosine", None, f"{beside.ref} makes no vectors of this length")
-    value = cosine(model, beside.model, sentences)
+    value = Turning(shipped()).run(model, beside.model).values["cosine"].value
     least = _COSINE if beside.relation in _SAME else 0.0
     return Gate("cosine", value > least, f"{value:.4f} to the vectors of {beside.ref}", value)
-
-
-def cosine(model: Encoder, source: Encoder, texts: Sequence[str]) -> float:
-    """The mean between what two models make of each text"""
-    return float(torch.nn.functional.cosine_similarity(model.embed(texts), source.embed(texts)).mean())

@@ -16,7 +16,7 @@ from artifactstore.derive.evaluate.models.opening import open_model
 from artifactstore.derive.evaluate.models.torch_model import Use
 from artifactstore.derive.evaluate.statistics import Paired, Score, compare
 from artifactstore.derive.evaluate.subject import Subject, find, opened, source_of
-from artifactstore.derive.evaluate.tasks.passages import Diverging
+from artifactstore.derive.evaluate.tasks.passages import Diverging, Turning
 from artifactstore.derive.evaluate.tasks.table import Task
 from artifactstore.finding import Finds
 from artifactstore.ops import annotate
@@ -133,7 +133,7 @@ class _Bench:
                 code="baseline",
             )
         with opened(subject, self._use) as (_, model):
-            found = [_ask(task, subject, _writer(subject, model), beside) for task in tasks]
+            found = [_ask(task, subject, model, beside) for task in tasks]
         against = {
             name: pair
             for score in found
@@ -156,12 +156,17 @@ class _Bench:
         return Beside(held.ref, held.model, held.config, relation)
 
 
-def _ask(task: Task, subject: Subject, model: LanguageModel, beside: Beside | None) -> Score:
+def _ask(task: Task, subject: Subject, model: LanguageModel | Encoder, beside: Beside | None) -> Score:
     if not isinstance(task, Diverging):
-        return task.run(model)
+        return task.run(_writer(subject, model))
     assert beside is not None
-    if not isinstance(beside.model, LanguageModel):
-        raise Invalid(f"{beside.ref} is no language model; {subject.ref} cannot be compared with it", code="model")
+    if isinstance(model, Encoder) and isinstance(beside.model, Encoder):
+        return Turning(task.passages).run(model, beside.model)
+    if isinstance(model, Encoder) or isinstance(beside.model, Encoder):
+        raise Invalid(
+            f"One of {subject.ref} and {beside.ref} writes texts, the other makes vectors; nothing compares them",
+            code="model",
+        )
     return task.run(model, beside.model)
 
 

@@ -17,12 +17,14 @@ _FLOAT = 4
 class Distance:
     """kl: mean KL(source ‖ model) in nats a token; top1: how often both find one token likeliest
 
-    Both None where it was not measured, and why says why.
+    cosine: between their vectors, of models that make such instead of texts. All None where it was not measured, and
+    why says why.
     """
 
     kl: float | None = None
     top1: float | None = None
     why: str | None = None
+    cosine: float | None = None
 
 
 def measure(store: Finds, ref: str, source: str, weights: int) -> Distance:
@@ -39,7 +41,8 @@ def measure(store: Finds, ref: str, source: str, weights: int) -> Distance:
             (found,) = evaluate(store, [ref], [load("kl")], baseline=source)
     except StoreError as e:
         return Distance(why=e.message)
-    return Distance(found.metrics.get("kl"), found.metrics.get("kl.top1"))
+    metrics = found.metrics
+    return Distance(metrics.get("kl"), metrics.get("kl.top1"), cosine=metrics.get("cosine"))
 
 
 def _memory() -> int:

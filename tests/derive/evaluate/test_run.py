@@ -79,8 +79,17 @@ def test_nothing_is_opened_when_a_name_is_wrong(store, told):
 def test_what_makes_vectors_does_no_tasks(store, minilm):
     with pytest.raises(Invalid, match="makes vectors and no text"):
         list(evaluate(store, [str(minilm)], [load("perplexity")]))
-    with pytest.raises(Invalid, match="is no language model; tiny:1 cannot be compared"):
+    with pytest.raises(Invalid, match="writes texts, the other makes vectors"):
         list(evaluate(store, ["tiny"], [load("kl")], baseline=str(minilm)))
+
+
+def test_vectors_are_compared_by_their_cosine(store, minilm):
+    store.add([minilm], name="minilm")
+    child(store, minilm, "same", convert="minilm")
+    (found,) = evaluate(store, ["same"], [load("kl")])
+    assert found.beside == "minilm:1"
+    assert found.metrics["cosine"] == pytest.approx(1)
+    assert store.resolve("same").metrics["cosine"] == found.metrics["cosine"]
 
 
 def test_tokenizers_that_differ_cannot_be_compared(store, llama, tmp_path):

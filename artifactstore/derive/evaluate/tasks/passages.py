@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from artifactstore.core.errors import Invalid
-from artifactstore.derive.evaluate.base import LanguageModel
+from artifactstore.derive.evaluate.base import Encoder, LanguageModel
 from artifactstore.derive.evaluate.scoring import Span, diverge, score, window_of, windows
 from artifactstore.derive.evaluate.statistics import Score, Value, exp, mean, perplexity
 
@@ -91,6 +91,26 @@ class Diverging:
             f"{self.name}.top1": mean(agree),
         }
         return Score(self.name, len(kl), values, {self.name: kl.tolist(), f"{self.name}.top1": agree}, _targets(wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """What a task of two models is for those that make vectors: by how much the vectors of sentences have turned"""
+
+    passages: tuple[Passage, ...]
+
+    def run(self, model: Encoder, source: Encoder) -> Score:
+        """`cosine`, the mean over the sentences; raise Invalid for vectors of other lengths"""
+        if model.width != source.width:
+            raise Invalid(f"Their vectors have {model.width} and {source.width} numbers", code="width")
+        texts = [text for one in self.passages for text in sentences(one.text)]
+        cosines = torch.nn.functional.cosine_similarity(model.embed(texts), source.embed(texts)).double().tolist()
+        return Score("cosine", len(texts), {"cosine": mean(cosines)}, {"cosine": cosines}, tuple(texts))
+
+
+def sentences(text: str) -> list[str]:
+    """Cut at full stops, as far as that goes"""
+    return [part.strip() for part in text.split(".") if part.strip()]
 
 
 def _targets(wanted: Sequence[Span]) -> tuple[int, ...]:
