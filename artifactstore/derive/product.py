@@ -32,11 +32,14 @@ from artifactstore.ops.transfer.cutter import FileDraft, cut_sources, entries
 from artifactstore.ops.transfer.fetch import damaged
 from artifactstore.ops.transfer.rescue import read_surely
 from artifactstore.ops.transfer.source import Source
+from artifactstore.ops.transfer.tight import TightPool
 from artifactstore.ops.transfer.upload import Upload
 from artifactstore.session import Session, Tags, in_session, open_session
 from artifactstore.tensors import pieces
 
 _PART = 4 << 20
+# Beside the libraries that calculate there is little room: the whole process is to stay below 400 MiB.
+_MEMORY = 112 << 20
 _KIND = "derive"
 
 
@@ -190,7 +193,9 @@ class _Run:
         total = sum(source.size for source in sources)
         with (
             self._landing,
-            Upload(self._landing, memory=0, monitor=self._depot.monitor, phase=_KIND, total=total) as upload,
+            Upload(
+                self._landing, memory=TightPool(_MEMORY), monitor=self._depot.monitor, phase=_KIND, total=total
+            ) as upload,
         ):
             self._upload = upload
             cut_sources(upload, sources, self._drafts)

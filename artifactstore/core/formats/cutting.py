@@ -82,6 +82,8 @@ class Gather:
     changes the blobs around it and leaves the others as they were.
     """
 
+    most = GATHER_LIMIT
+
     def __init__(self) -> None:
         self.length = 0
         self.closed = False

@@ -12,7 +12,7 @@ import torch
 
 # Elements of a part: kernels work on them in blocks that stay near the processor.
 PART = 1 << 20
-ARENA = 24 << 20
+ARENA = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)

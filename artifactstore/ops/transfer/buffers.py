@@ -52,8 +52,11 @@ class BufferPool:
         self._free: list[mmap.mmap] = []
         self._changed = threading.Condition()
 
-    def take(self) -> Buffer:
-        """A buffer, waiting until the budget allows it; raise what making one raises, and keep the budget"""
+    def take(self, nbytes: int = MAX_BLOB, *, kept: bool = False) -> Buffer:  # noqa: ARG002  # for pools that count bytes
+        """A buffer, waiting until the budget allows it; raise what making one raises, and keep the budget
+
+        nbytes: of it that will be used; kept: whether others are taken before it is given back.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._left)
             if self._free:

@@ -28,6 +28,8 @@ class _Rule(Protocol):
     length: int
     closed: bool
 
+    most: int
+
     def fits(self, nbytes: int) -> bool: ...
 
     def place(self, name: str, nbytes: int) -> int: ...
@@ -35,8 +37,9 @@ class _Rule(Protocol):
 
 @dataclass(slots=True)
 class _Concatenate:
-    """Bytes outside regions follow each other without gaps"""
+    """Bytes outside regions follow each other without gaps; most: how many there are at most in one blob"""
 
+    most: int = BLOB_LIMIT
     length: int = 0
     closed: bool = False
 
@@ -97,7 +100,8 @@ class _Gatherer:
         if self._open is not None and not self._open.rule.fits(length):
             self.close()
         if self._open is None:
-            self._open = _Shared(self._upload.pool.take(), self._rule())
+            rule = self._rule()
+            self._open = _Shared(self._upload.pool.take(rule.most, kept=True), rule)
         shared = self._open
         before = shared.rule.length
         start = shared.rule.place(name, length)
@@ -137,7 +141,10 @@ class _FileCutter:
         self._draft.sha256 = Sha256(digest)
 
     def _by_region(self, segments: Iterable[Segment]) -> None:
-        gathers = {Role.GATHER: _Gatherer(self._upload, Gather), Role.REST: _Gatherer(self._upload, _Concatenate)}
+        source = self._draft.source
+        outside = source.size - sum(region.end - region.begin for region in source.info.regions)
+        rest = partial(_Concatenate, min(outside, BLOB_LIMIT))
+        gathers = {Role.GATHER: _Gatherer(self._upload, Gather), Role.REST: _Gatherer(self._upload, rest)}
         for segment in segments:
             if segment.role is Role.SOLO:
                 self._solo(segment)
@@ -155,7 +162,7 @@ class _FileCutter:
     def _solo(self, segment: Segment) -> None:
         # Also what is in memory already is copied: one copy is hashed twice and written, whatever its owner does to it.
         length = segment.end - segment.begin
-        buffer = self._upload.pool.take()
+        buffer = self._upload.pool.take(length)
         data = buffer.view[:length]
         self._reading.fill(segment.begin, data)
         buffer.hold()

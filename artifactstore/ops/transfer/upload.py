@@ -83,8 +83,10 @@ class Upload:
     next ones gather), new blobs are written and synced by four. The first failure ends it.
     """
 
-    def __init__(self, session: Granting, *, memory: int, monitor: Monitor, phase: str, total: int) -> None:
-        self.pool = BufferPool(memory - BLOB_LIMIT)
+    def __init__(
+        self, session: Granting, *, memory: int | BufferPool, monitor: Monitor, phase: str, total: int
+    ) -> None:
+        self.pool = BufferPool(memory - BLOB_LIMIT) if isinstance(memory, int) else memory
         self.tally = Tally()
         self._session = session
         self._monitor, self._phase, self._total = monitor, phase, total
