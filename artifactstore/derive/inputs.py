@@ -1,4 +1,4 @@
-"""Inputs: tensors of a version or of a plain folder, read part by part in constant memory, each piece checked first"""
+"""Inputs: tensors of a version or of a plain folder, read part by part, each piece checked first"""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping

@@ -11,11 +11,11 @@ from typing import TypeVar
 import torch
 
 from artifactstore.derive.kernels.base import Chunks, Kernel, Masks, Params
+from artifactstore.derive.threads import one_thread
 
 Result = TypeVar("Result")
-# Elements. A few of them stay in the second level of a processor's caches; and torch gives fewer than 32768 to one
-# thread, so that no rounding follows from how many there are.
-BLOCK = (1 << 15) - 64
+# Elements. In smaller ones the calls cost more than the numbers, larger ones leave a processor's caches.
+BLOCK = 1 << 18
 # Elements. For fewer it does not pay to start threads.
 _FEW = 1 << 19
 # Threads for work that needs no interpreter for long.
@@ -120,15 +120,19 @@ def last_dimension(shape: tuple[int, ...]) -> int:
     return shape[-1] if shape else 1
 
 
-def over(length: int, work: Callable[[slice], Result], block: int = BLOCK, threads: int | None = None) -> list[Result]:
-    """What `work` gives for each block of a part, in their order; as many threads as torch may use share them"""
+def over(length: int, work: Callable[[slice], Result], block: int = BLOCK, threads: int = 1) -> list[Result]:
+    """What `work` gives for each block of a part, in their order; several threads, where asked for, share them
+
+    Torch calculates in that thread alone, so that no rounding follows from how many it may use. More threads pay only
+    for work that makes few tensors: each has to get memory of its own.
+    """
     blocks = [slice(begin, min(begin + block, length)) for begin in range(0, length, block)]
-    count = torch.get_num_threads() if threads is None else threads
-    if length < _FEW or count == 1:
-        return [work(each) for each in blocks]
-    share = -(-len(blocks) // count)
+    if length < _FEW or threads == 1:
+        with one_thread():
+            return [work(each) for each in blocks]
+    share = -(-len(blocks) // threads)
     shares = [blocks[begin : begin + share] for begin in range(0, len(blocks), share)]
-    with ThreadPoolExecutor(len(shares)) as pool:
+    with one_thread(), ThreadPoolExecutor(len(shares)) as pool:
         done = pool.map(lambda each: [work(one) for one in each], shares)
         return [one for each in done for one in each]
 

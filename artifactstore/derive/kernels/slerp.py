@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from artifactstore.derive.kernels.base import Chunks, Masks, Params
-from artifactstore.derive.kernels.parts import BLOCK, held, over, wide
-from artifactstore.derive.kernels.sums import length, norm, summed, total
+from artifactstore.derive.kernels.parts import held, over, wide
+from artifactstore.derive.kernels.sums import norm, total
 
 # Beyond this cosine the arc is as good as straight.
 _STRAIGHT = 0.9995
 _NO_LENGTH = 1e-8
+# Elements. Torch adds up fewer than 32768 in one thread, so that no rounding follows from how many it may use.
+_SMALL = (1 << 15) - 64
 
 
 def slerp(chunks: Chunks, params: Params, sources: Sequence[Params], masks: Masks) -> Iterator[torch.Tensor]:
@@ -33,10 +35,10 @@ def cosine(chunks: Chunks, first: int) -> torch.Tensor:
     dtype = torch.float32
     for _, tensors in chunks:
         dtype = wide(tensors[0].dtype)
-        if math.prod(chunks.shape) == len(tensors[0]) <= BLOCK:
+        if math.prod(chunks.shape) == len(tensors[0]) <= _SMALL:
             return _of_one_block(tensors[first].to(dtype), tensors[1 - first].to(dtype))
         found += _measured(tensors[first], tensors[1 - first], dtype)
-    lengths = [length(each[number] for each in found) for number in (0, 1)]
+    lengths = [math.sqrt(total(each[number] for each in found)) for number in (0, 1)]
     product = total(each[2] for each in found) / math.prod(each if each > _NO_LENGTH else 1 for each in lengths)
     return torch.tensor([product], dtype=dtype).clamp(-1, 1)
 
@@ -58,9 +60,11 @@ def _of_one_block(*pair: torch.Tensor) -> torch.Tensor:
 
 
 def _measured(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> list[tuple[float, float, float]]:
+    """Products of each with itself and with the other, block by block"""
+
     def work(here: slice) -> tuple[float, float, float]:
         a, b = one[here].to(dtype), other[here].to(dtype)
-        return norm(a), norm(b), summed(a * b)
+        return torch.dot(a, a).item(), torch.dot(b, b).item(), torch.dot(a, b).item()
 
     return over(len(one), work)
 

@@ -10,6 +10,8 @@ from math import prod
 
 import torch
 
+from artifactstore.derive.kernels.parts import cast
+
 # Elements of a part: kernels work on them in blocks that stay near the processor.
 PART = 1 << 20
 ARENA = 16 << 20
@@ -106,7 +108,7 @@ class TensorChunks:
             return
         raw = self._arena.view(0, len(into), source.dtype)
         source.fill(begin, raw)
-        into.copy_(raw)
+        cast(raw, into)
 
 
 def parts_of(shape: tuple[int, ...], most: int = PART) -> Iterator[tuple[int, int]]:
