@@ -3,7 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from artifactstore.core.recipe.facts import ModelFacts
 from artifactstore.core.recipe.parse import parse
 from artifactstore.core.recipe.recipe import Recipe
 from artifactstore.core.recipe.resolve import resolve
+from artifactstore.depot import Depot
 from artifactstore.derive.lora import Adapter
 from artifactstore.derive.merge import vocabularies
 from artifactstore.derive.merge.beside import beside
 from artifactstore.derive.merge.chunks import Arena
+from artifactstore.derive.merge.kin import instead, strangers
 from artifactstore.derive.merge.readers import Readers
 from artifactstore.derive.merge.tensors import Makers
 from artifactstore.derive.models import Model, open_model
@@ -119,11 +122,15 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str, arena: Arena | Non
     """
     models = tuple(open_model(store, ref.model) for ref in recipe.models)
     lent = {number: open_model(store, ref.adapter) for number, ref in enumerate(recipe.models) if ref.adapter}
+    _check_name(name, (*models, *lent.values()))
     facts = [facts_of(model) for model in models]
     matched = vocabularies.matched(recipe, models, facts)
     adapters = {number: adapter_of(models[number], model) for number, model in lent.items()}
     readers = Readers(models, adapters, matched)
-    blueprint = by_content(resolve(recipe, facts, matched), readers.same)
+    with _telling(store.depot, models):
+        resolved = resolve(recipe, facts, matched)
+    told_too = tuple(strangers(store.depot, models, resolved))
+    blueprint = replace(by_content(resolved, readers.same), notes=(*resolved.notes, *told_too))
     arena = arena or Arena()
     makers = Makers(readers, recipe.seed, arena)
     made = [makers.made(output) for output in blueprint.outputs]
@@ -148,6 +155,28 @@ def plan(store: Finds, recipe: Recipe, raw: bytes, name: str, arena: Arena | Non
         copied=sum(one.nbytes for one in made if one.key is None),
         arena=arena,
     )
+
+
+def _check_name(name: str, models: Sequence[Model]) -> None:
+    """Raise Invalid for a product that would be a version of one of its models"""
+    same = next((model for model in models if model.version is not None and model.version.artifact == name), None)
+    if same is not None:
+        raise Invalid(
+            f"{name} is one of the models that are merged ({same.ref}); give the product another name: --as NAME",
+            code="name",
+            artifact=name,
+        )
+
+
+@contextmanager
+def _telling(depot: Depot, models: Sequence[Model]) -> Iterator[None]:
+    """A refusal of models that differ says too which others could be merged"""
+    try:
+        yield
+    except Invalid as e:
+        if "next" in e.facts:
+            e.facts["next"] = [*instead(depot, models), *e.facts["next"]]
+        raise
 
 
 def facts_of(model: Model) -> ModelFacts:
