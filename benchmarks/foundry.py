@@ -52,6 +52,8 @@ AIMS = {"linear": 2, "slerp": 2, "task_arithmetic": 2, "dare_linear": 4, "dare_t
 RESIDENT = 400 << 20
 # of quantizing a model of this size
 QUANTIZING = 3
+# of five values of a parameter, times one merge
+SWEEPING = 1.5
 
 
 class Foundry:
@@ -78,6 +80,7 @@ class Foundry:
         found["artstore slerp, one layer changed"] = lambda: self.again(case, t=_one_layer(0.4, 0.6))
         found["artstore slerp, unchanged"] = lambda: self.again(case, t=_one_layer(0.4, 0.6))
         found["artstore quantize to q4"] = self.quantize
+        found["artstore slerp, five values of t"] = self.sweep
         return found
 
     def plain(self, names: tuple[str, ...]) -> Sample:
@@ -95,6 +98,15 @@ class Foundry:
         recipe.write_text(case.recipe(self.models, **whole))
         os.sync()
         return measure.run([ARTSTORE, "merge", recipe, "--as", "merged", "--store", self.root / "store"])
+
+    def sweep(self) -> Sample:
+        self._fresh("store")
+        measure.run([ARTSTORE, "init", self.root / "store"])
+        recipe = self.root / "recipe.yml"
+        recipe.write_text(CASES["slerp"].recipe(self.models))
+        os.sync()
+        words = ["merge-sweep", recipe, "--set", "t=0.3,0.4,0.5,0.6,0.7", "--as", "swept"]
+        return measure.run([ARTSTORE, *words, "--store", self.root / "store"])
 
     def mergekit(self, case: Case) -> Sample | None:
         if self.peer is None:

@@ -217,7 +217,12 @@ def _foundry(found: dict) -> list[str]:
         theirs = "not installed" if peer is None else f"{peer['seconds'] / plain:.1f}"
         lines.append(f"| {name} | {ours / plain:.1f} | ≤ {aim} | {theirs} | ≤ {foundry.RESIDENT // MIB} |")
     ours, plain = (samples[name]["seconds"] for name in ("artstore quantize to q4", "read one, write one"))
+    many, one = (samples[name]["seconds"] for name in ("artstore slerp, five values of t", "artstore slerp, first"))
     lines.append(f"| quantize to q4 | {ours / plain:.1f} | ≤ {foundry.QUANTIZING} | | ≤ {foundry.RESIDENT // MIB} |")
+    lines += [
+        "",
+        f"Five values of t in one sweep take {many / one:.1f} times as long as one merge (aim ≤ {foundry.SWEEPING}).",
+    ]
     return [*lines, ""]
 
 
