@@ -13,6 +13,7 @@ from artstore.arguments import parse_path
 from artstore.failure import PARTLY
 from artstore.invocation import Invocation, with_invocation
 from artstore.output import plural, took
+from artstore.quantize import far
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ Base = Annotated[
 ]
 MadeBy = Annotated[str | None, typer.Option("--created-by", metavar="TEXT", help="Who made it, for models.json.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files of the folder that have other content.")]
+Measured = Annotated[
+    bool,
+    typer.Option(
+        "--measure/--no-measure",
+        help="Whether the KL of a quantized model to the merged one, on a text that is shipped, becomes a metric.",
+    ),
+]
 
 
 @with_invocation
@@ -67,6 +75,7 @@ def build(
     url_base: Base = None,
     created_by: MadeBy = None,
     force: Force = False,
+    measured: Measured = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be made.")] = False,
 ) -> None:
     """Merge, quantize and write out models, and list them in models.json
@@ -92,6 +101,7 @@ def build(
         base=url_base,
         made_by=created_by or f"artstore {artifactstore.__version__}",
         force=force,
+        measured=measured,
     )
     steps = planning.plan(found, wanted)
     if dry_run:
@@ -137,6 +147,8 @@ def _say(screen: Screen, one: "Built") -> None:
         size = format_size(sum(size for _, size, _ in one.files))
         parts += [f"{one.step.out}", plural(len(one.files), "file"), size, f"listed as {one.step.entry}"]
     screen.line("  ".join(parts))
+    if one.distance is not None:
+        screen.line(f"  {far(one.distance)}")
 
 
 def _tell_plan(run: Invocation, steps: "tuple[Step, ...]") -> None:

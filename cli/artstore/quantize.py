@@ -136,14 +136,15 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
         parts += [f"{format_size(counts['new_bytes'])} new", took(time.monotonic() - begin)]
         screen.line("  " + "  ".join(parts))
         if distance is not None:
-            screen.line(f"  {_far(distance)}")
+            screen.line(f"  {far(distance)}")
         if out is not None:
             screen.line(f"  written to {out}")
 
     run.output.tell(document, show, ids=[str(version.id)])
 
 
-def _far(distance: "Distance") -> str:
+def far(distance: "Distance") -> str:
+    """How far a smaller model is from its source, or why that is not known"""
     if distance.cosine is not None:
         return f"cosine to the source's vectors {distance.cosine:.4f}"
     if distance.kl is None or distance.top1 is None:

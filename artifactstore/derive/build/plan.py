@@ -21,7 +21,8 @@ class Wanted:
     """What is to become of merged models. level: None for as they are; out: None for versions alone
 
     ceiling: most bytes of a file, None for as they are. several: whether `out` holds a folder for each. entry: the key
-    in models.json, by default the folder's name. base: the address of the folder in which models.json lies.
+    in models.json, by default the folder's name. base: the address of the folder in which models.json lies. measured:
+    whether how far a quantized model is from what was merged becomes metrics of it.
     """
 
     level: str | None = None
@@ -33,6 +34,7 @@ class Wanted:
     base: str | None = None
     made_by: str = "artstore"
     force: bool = False
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from artifactstore.derive.build.plan import Step, Wanted, describe
 from artifactstore.derive.merge.plan import plan as plan_merge
 from artifactstore.derive.merge.plan import read_recipe
 from artifactstore.derive.merge.run import run as merge
+from artifactstore.derive.models import Model
 from artifactstore.derive.quantize.levels import Target, parse_level
+from artifactstore.derive.quantize.measure import Distance, measure, measured
 from artifactstore.derive.quantize.plan import plan as plan_quantization
 from artifactstore.derive.quantize.run import run as quantize
 from artifactstore.derive.shard.plan import plan as plan_shards
@@ -42,7 +45,8 @@ _Files = list[tuple[str, int, str]]
 class Built:
     """What became of a step: versions and files, or the error it ended with
 
-    made, known: tensors that were calculated, and that were found as they had been made before.
+    made, known: tensors that were calculated, and that were found as they had been made before. distance: of a product
+    that was quantized to what was merged, None where that was not asked for.
     """
 
     step: Step
@@ -51,6 +55,7 @@ class Built:
     files: tuple[tuple[str, int, str], ...] = ()
     made: int = 0
     known: int = 0
+    distance: Distance | None = None
     error: StoreError | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -62,6 +67,9 @@ class Built:
             "files": [{"path": path, "size": size, "sha256": sha256} for path, size, sha256 in self.files],
             "made": self.made,
             "known": self.known,
+            "kl": self.distance and self.distance.kl,
+            "top1": self.distance and self.distance.top1,
+            "cosine": self.distance and self.distance.cosine,
             "error": None if self.error is None else {"error": self.error.code, "message": self.error.message},
         }
 
@@ -104,12 +112,27 @@ def _lighter(store: Finds, built: Built, wanted: Wanted) -> Built:
     """With the product: the merged version, quantized where that is wanted"""
     if wanted.level is None or built.merged is None:
         return replace(built, product=built.merged)
-    name, ref = str(built.step.product), built.merged.ref
+    name, ref, depot = str(built.step.product), built.merged.ref, store.depot
     if wanted.target is Target.WEB:
-        return replace(built, product=export(store.depot, plan_web(store, ref, wanted.level, name)).committed.version)
-    report = quantize(store.depot, plan_quantization(store, ref, parse_level(wanted.level), wanted.target, name))
+        graph = plan_web(store, ref, wanted.level, name)
+        done = replace(built, product=export(depot, graph).committed.version)
+        return _measured(store, done, graph.model) if wanted.measured else done
+    tensors = plan_quantization(store, ref, parse_level(wanted.level), wanted.target, name)
+    report = quantize(depot, tensors)
     made, known = built.made + report.made, built.known + report.known
-    return replace(built, product=report.committed.version, made=made, known=known)
+    done = replace(built, product=report.committed.version, made=made, known=known)
+    return _measured(store, done, tensors.model) if wanted.measured else done
+
+
+def _measured(store: Finds, built: Built, source: Model) -> Built:
+    """With the distance of the product to what was merged, which is measured once"""
+    assert built.product is not None
+    assert source.version is not None
+    # as it is now: its metrics may have been noted after it was made
+    product = store.depot.catalog.versions.get(built.product.id)
+    weights = sum(prod(one.shape) for one in source.inputs.tensors.values())
+    found = measured(product) or measure(store, str(product.id), str(source.version.id), weights)
+    return replace(built, distance=found)
 
 
 def _written(store: Finds, product: VersionInfo, manifest: Manifest, out: Path, wanted: Wanted) -> _Files:

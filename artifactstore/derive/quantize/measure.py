@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from artifactstore.catalog.base import VersionInfo
 from artifactstore.core.errors import StoreError
 from artifactstore.core.units import format_size
 from artifactstore.derive.evaluate.models.quiet import quiet
@@ -25,6 +26,14 @@ class Distance:
     top1: float | None = None
     why: str | None = None
     cosine: float | None = None
+
+
+def measured(version: VersionInfo) -> Distance | None:
+    """What was measured of a version before, from its metrics"""
+    found = version.metrics
+    if "kl" not in found and "cosine" not in found:
+        return None
+    return Distance(found.get("kl"), found.get("kl.top1"), cosine=found.get("cosine"))
 
 
 def measure(store: Finds, ref: str, source: str, weights: int) -> Distance:

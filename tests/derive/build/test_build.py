@@ -13,6 +13,7 @@ from artifactstore.derive.build.plan import Wanted, plan, recipes_in
 from artifactstore.derive.build.run import run
 from artifactstore.derive.quantize.levels import Target
 from artifactstore.store import Store
+from tests.derive.evaluate.conftest import alone, llama  # noqa: F401  # fixtures
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -67,7 +68,7 @@ def tree(folder):
 
 def test_a_recipe_becomes_a_folder_and_an_entry(shelf, store, tmp_path):
     out = tmp_path / "public" / "mix-q8"
-    wanted = Wanted("q8", Target.GPU, 20_000, out, base="https://host/models/", made_by="me")
+    wanted = Wanted("q8", Target.GPU, 20_000, out, base="https://host/models/", made_by="me", measured=False)
     (one,) = built(store, [shelf / "mix.yml"], wanted)
     assert (one.merged.ref, one.product.ref, one.error) == ("mix:1", "mix-q8-gpu:1", None)
     entry = json.loads((tmp_path / "public/models.json").read_bytes())["mix-q8"]
@@ -87,7 +88,7 @@ def test_a_recipe_becomes_a_folder_and_an_entry(shelf, store, tmp_path):
 
 
 def test_once_more_it_is_all_there(shelf, store, tmp_path):
-    wanted = Wanted("q4", Target.GPU, None, tmp_path / "public" / "mix")
+    wanted = Wanted("q4", Target.GPU, None, tmp_path / "public" / "mix", measured=False)
     (first,) = built(store, [shelf / "mix.yml"], wanted)
     before = tree(tmp_path / "public")
     (again,) = built(store, [shelf / "mix.yml"], wanted)
@@ -96,6 +97,29 @@ def test_once_more_it_is_all_there(shelf, store, tmp_path):
     counts = {"made": first.made, "known": 0}
     assert again.to_json() | counts == first.to_json()
     assert tree(tmp_path / "public") == before
+
+
+def test_how_far_it_is_from_what_was_merged_is_measured_once(store, llama, tmp_path):  # noqa: F811
+    store.add([llama], name="org/tiny")
+    (tmp_path / "mix.yml").write_text(recipe("org/tiny", llama))
+    wanted = Wanted("q4", Target.GPU)
+    (one,) = built(store, [tmp_path / "mix.yml"], wanted)
+    metrics = store.show("mix-q4-gpu")["metrics"]
+    assert 0 < metrics["kl"] == one.distance.kl < 0.5
+    assert (one.to_json()["kl"], one.to_json()["top1"]) == (metrics["kl"], metrics["kl.top1"])
+    store.metric("mix-q4-gpu", {"kl": 5.0})
+    (again,) = built(store, [tmp_path / "mix.yml"], wanted)
+    assert again.distance.kl == 5
+    assert (again.product.id, again.distance.top1) == (one.product.id, one.distance.top1)
+
+
+def test_why_it_is_not_measured_is_told(shelf, store):
+    (one,) = built(store, [shelf / "mix.yml"], Wanted("q4", Target.GPU))
+    assert (one.distance.kl, one.to_json()["kl"]) == (None, None)
+    assert one.distance.why
+    assert store.show("mix-q4-gpu")["metrics"] == {}
+    (merged,) = built(store, [shelf / "mix.yml"], Wanted())
+    assert merged.distance is None
 
 
 def test_recipes_of_a_folder_are_made_in_the_order_of_their_needs(shelf, store, tmp_path):
@@ -196,7 +220,7 @@ class UnpluggedError(Exception):
 def test_a_build_that_was_cut_off_ends_in_the_same_bytes(shelf, store, tmp_path, at):
     location = str(tmp_path / "store")
     store.close()
-    whole = Wanted("q4", Target.GPU, 20_000, tmp_path / "whole", several=True)
+    whole = Wanted("q4", Target.GPU, 20_000, tmp_path / "whole", several=True, measured=False)
     cut = replace(whole, out=tmp_path / "cut")
     left = [at]
 
