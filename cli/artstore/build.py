@@ -12,6 +12,7 @@ from artifactstore.core.units import format_size, parse_size
 from artstore.arguments import parse_path
 from artstore.failure import PARTLY
 from artstore.invocation import Invocation, with_invocation
+from artstore.memory import share_arena
 from artstore.output import plural, took
 from artstore.quantize import far
 from artstore.screen import Column, Screen
@@ -119,6 +120,7 @@ def _paths(recipes: list[str], folder: str | None) -> list[Path]:
 def _make(run: Invocation, steps: "tuple[Step, ...]", wanted: "Wanted") -> None:
     from artifactstore.derive.build.run import run as build_steps  # noqa: PLC0415  # heavy
 
+    share_arena()
     begin = time.monotonic()
     with run.open() as store:
         done = build_steps(store, steps, wanted)

@@ -10,6 +10,7 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.units import format_size
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
+from artstore.memory import share_arena
 from artstore.output import Form, plural, took
 from artstore.screen import Column, Screen
 
@@ -65,6 +66,7 @@ def _tell_difference(screen: Screen, facts: dict[str, Any]) -> None:
 
 
 def _make(run: Invocation, store: "Store", plan: "MergePlan", out: str | None) -> None:
+    share_arena()
     begin = time.monotonic()
     report = store.merge(plan)
     version = report.committed.version

@@ -12,6 +12,7 @@ from artifactstore.derive.quantize.levels import Target, form, parse_level, pars
 from artifactstore.derive.web.levels import LEVELS as WEB_LEVELS
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
+from artstore.memory import share_arena
 from artstore.output import plural, took
 from artstore.screen import Column, Screen
 
@@ -107,6 +108,7 @@ def _distance(store: "Store", plan: "QuantizePlan | WebPlan", version: "VersionI
 
 
 def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: str | None, *, measured: bool) -> None:
+    share_arena()
     begin = time.monotonic()
     version, counts = _run(store.depot, plan)
     if out is not None:

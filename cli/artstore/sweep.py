@@ -9,6 +9,7 @@ from artifactstore.core.errors import Invalid
 from artifactstore.core.units import format_size
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
+from artstore.memory import share_arena
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def merge_sweep(
     found becomes its metrics, and the alias best is set to the one that does the first task best.
     """
     values = dict(_setting(one) for one in settings)
+    share_arena()
     with run.open(read_only=True) if dry_run else run.open() as store:
         plan = store.plan_sweep(parse_path(recipe), values, name=name)
         if dry_run:

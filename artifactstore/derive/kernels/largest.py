@@ -156,7 +156,8 @@ class _Search:
         above = int(np.count_nonzero(block > self.high))
         here = (block >= self.low) & (block <= self.high)
         if self.low == self.high or self.kept > self.room:
-            return _Block(begin, above, int(np.count_nonzero(here)), block[:0])
+            # a view of none would keep all of the block
+            return _Block(begin, above, int(np.count_nonzero(here)), np.empty(0, block.dtype))
         # numpy picks numbers by their places faster than by a mask
         values = block[np.flatnonzero(here)]
         return _Block(begin, above, len(values), values)
