@@ -26,3 +26,12 @@ def minilms(tmp_path_factory):
 
     root = once(tmp_path_factory, "minilm", two_tuned)
     return {"base": model_folder(), "a": root / "a", "b": root / "b"}
+
+
+@pytest.fixture(scope="session")
+def soup(minilms, tmp_path_factory):
+    """A folder with a store, and in public/soup what the command built of these models for the web"""
+    pytest.importorskip("onnxscript")
+    from tests.derive.build.soup import built  # it imports the command
+
+    return once(tmp_path_factory, "soup", lambda root: built(root, minilms))
