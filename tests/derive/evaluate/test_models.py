@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -73,72 +71,47 @@ def test_half_precision_is_near(llama, source):
 
 
 @pytest.fixture(scope="session")
-def graph(llama, tmp_path_factory):
-    """The tiny model as onnxruntime-genai builds it, with a past"""
-    pytest.importorskip("onnxruntime_genai")
-    out, cache = tmp_path_factory.mktemp("onnx"), tmp_path_factory.mktemp("cache")
-    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-    command = [*builder, "-i", llama, "-o", out / "onnx", "-p", "fp32", "-e", "cpu", "-c", cache]
-    subprocess.run(command, check=True, capture_output=True)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(llama / name, out / name)
+def graph(tmp_path_factory):
+    """A language model as onnxruntime-genai builds it, with a past, and the folder it was built of"""
+    tiny = pytest.importorskip("tests.derive.web.tiny")
+    return as_graph(tmp_path_factory, tiny, "qwen", "onnx"), tiny.folder(tmp_path_factory, "qwen")
+
+
+def as_graph(factory, tiny, name, below=""):
+    """A folder with the graph of a model, its configuration and its tokenizer"""
+    out, source = factory.mktemp(name), tiny.folder(factory, name)
+    (out / below).mkdir(exist_ok=True)
+    for file in ("model.onnx", "model.onnx.data"):
+        shutil.copy(tiny.graph(factory, name).parent / file, out / below)
+    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(source / file, out)
     return out
 
 
-def test_a_graph_gives_what_torch_gives(graph, source):
-    model = opened(graph)
-    assert look(graph).weights == ("onnx/model.onnx", "onnx/model.onnx.data")
+def test_a_graph_gives_what_torch_gives(graph):
+    folder, source = graph[0], opened(graph[1])
+    model = opened(folder)
+    assert look(folder).weights == ("onnx/model.onnx", "onnx/model.onnx.data")
     assert distance(model, source) < 1e-6
     start = source.tokens.encode("The old mill")
     assert list(continued(model, start, 16)) == list(continued(source, start, 16))
-    gates = {gate.name: gate for gate in of_files(graph, look(graph), read_config(graph))}
+    gates = {gate.name: gate for gate in of_files(folder, look(folder), read_config(folder))}
     assert gates["finite"].passed
     assert int(gates["finite"].says.split()[0]) > 10
 
 
 def test_a_graph_without_its_data_cannot_be_opened(graph, tmp_path):
-    folder = shutil.copytree(graph, tmp_path / "copy")
+    folder = shutil.copytree(graph[0], tmp_path / "copy")
     (folder / "onnx/model.onnx.data").unlink()
     with pytest.raises(Invalid, match="The graph cannot be opened"):
         opened(folder)
 
 
-@pytest.fixture(scope="session")
-def encoder_graph(minilm, tmp_path_factory):
-    """The real encoder as a graph of plain operators"""
-    pytest.importorskip("onnxscript")
-    import transformers
-
-    class Hidden(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = transformers.AutoModel.from_pretrained(minilm, attn_implementation="eager")
-
-        def forward(self, input_ids, attention_mask, token_type_ids):
-            return self.model(input_ids, attention_mask, token_type_ids).last_hidden_state
-
-    out = tmp_path_factory.mktemp("minilm")
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    given = tuple(torch.ones(2, 8, dtype=torch.long) for _ in names)
-    sides = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length")}
-    torch.onnx.export(
-        Hidden().eval(),
-        given,
-        out / "model.onnx",
-        input_names=names,
-        output_names=["last_hidden_state"],
-        dynamic_shapes=dict.fromkeys(names, sides),
-        dynamo=True,
-        verbose=False,
-    )
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(minilm / name, out / name)
-    return out
-
-
-def test_an_encoder_as_a_graph(encoder_graph, minilm):
-    texts = ["A cat.", "The cats of the harbour sat in the sun and looked at the fish.", ""]
-    ours, theirs = opened(encoder_graph).embed(texts), opened(minilm).embed(texts)
+def test_an_encoder_as_a_graph(tmp_path_factory):
+    tiny = pytest.importorskip("tests.derive.web.tiny")
+    texts = ["A cat.", "The cats of the harbour sat in the sun.", "x"]
+    ours = opened(as_graph(tmp_path_factory, tiny, "bert")).embed(texts)
+    theirs = opened(tiny.folder(tmp_path_factory, "bert")).embed(texts)
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 

