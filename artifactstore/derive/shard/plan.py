@@ -15,19 +15,22 @@ from artifactstore.core.manifest import FileEntry, Manifest
 from artifactstore.core.names import SafePath, refuse_collisions
 from artifactstore.core.units import format_size
 from artifactstore.depot import Depot
+from artifactstore.derive.dest import in_the_way
 from artifactstore.derive.shard.layout import LaidFile, copied
 from artifactstore.derive.shard.models import Division
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.source import looking_at
 
-_SHARDS = re.compile(r"(?P<stem>.+)-\d{5,}-of-\d{5,}(?P<suffix>\.safetensors|\.gguf)")
+_PART = re.compile(
+    r"(?P<stem>.+?)(?:-\d{5,}-of-\d{5,})?(?:(?P<suffix>\.safetensors|\.gguf)(?:\.index\.json)?|\.onnx_data(?:_\d+)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
     """Which files are written, the ones that name others last. split: files of the version that come to lie in others
 
-    stale: shards of another division that lie in the folder and go once the new ones are there.
+    stale: what of another division lies in the folder and goes once the new files are there.
     """
 
     version: VersionInfo
@@ -62,8 +65,8 @@ def plan(
 ) -> ShardPlan:
     """Divide a version's files; raise Invalid for what is over the ceiling and cannot be divided
 
-    only: globs of paths, of which one must match. Raise Refused when other content would be overwritten, or shards of
-    another division lie in the folder, and not `force`.
+    only: globs of paths, of which one must match. Raise Refused when other content would be overwritten, or another
+    division lies in the folder, or the whole, and not `force`.
     """
     manifest = load_manifest(depot, version.id)
     if ceiling <= 0:
@@ -107,7 +110,7 @@ def _check_small(entry: FileEntry, ceiling: int) -> None:
 
 
 def _look_at(dest: Path, files: Sequence[LaidFile], *, force: bool) -> tuple[Path, ...]:
-    """Shards of another division; raise Refused for what is in the way"""
+    """What of another division is there; raise Refused for what is in the way"""
     with looking_at(dest):
         if dest.exists() and not dest.is_dir():
             raise Invalid(f"{dest} is a file; give a folder", code="folder", path=str(dest))
@@ -130,24 +133,17 @@ def _other(path: Path, size: int) -> bool:
     return path.is_symlink() or not path.is_file() or path.stat().st_size != size
 
 
-def in_the_way(path: Path) -> Refused:
-    """The error for a file that has other content"""
-    return Refused(
-        f"{path} is there with other content; choose another folder, or overwrite it with --force",
-        code="overwrite",
-        path=str(path),
-    )
-
-
 def _stale(dest: Path, files: Sequence[LaidFile]) -> Iterator[Path]:
+    """What would be read together with the files, or instead of them, and lies there from before"""
     ours = {dest / file.path for file in files}
-    stems: set[tuple[Path, str, str]] = set()
-    for path in ours:
-        found = _SHARDS.fullmatch(path.name)
-        if found:
-            stems.add((path.parent, found["stem"], found["suffix"]))
-    for folder, stem, suffix in sorted(stems):
+    families = {(path.parent, family) for path in ours if (family := _family(path.name)) is not None}
+    for folder, family in sorted(families):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            found = _SHARDS.fullmatch(path.name)
-            if path not in ours and found and (found["stem"], found["suffix"]) == (stem, suffix):
+            if path not in ours and _family(path.name) == family:
                 yield path
+
+
+def _family(name: str) -> str | None:
+    """The file that something is a part of, or the index of, or the whole; None for what is no weights"""
+    found = _PART.fullmatch(name)
+    return None if found is None else found["stem"] + (found["suffix"] or ".onnx_data")

@@ -15,8 +15,9 @@ from artifactstore.core.events import Progress
 from artifactstore.core.manifest import FileEntry
 from artifactstore.core.names import SafePath
 from artifactstore.depot import Depot
+from artifactstore.derive.dest import in_the_way
 from artifactstore.derive.shard.layout import LaidFile, Range
-from artifactstore.derive.shard.plan import ShardPlan, in_the_way
+from artifactstore.derive.shard.plan import ShardPlan
 from artifactstore.lease import reading
 from artifactstore.ops.transfer.fetch import note_load
 from artifactstore.ops.transfer.ranges import Ranges
@@ -60,9 +61,10 @@ def run(depot: Depot, plan: ShardPlan) -> ShardReport:
     the version's files back, Busy while another run writes the same file.
     """
     with translated("write", str(plan.dest), plan.dest), reading(depot, plan.version.id):
+        missing = sum(file.size for file in plan.files if not (plan.dest / file.path).exists())
+        check_space(missing, next(path for path in (plan.dest, *plan.dest.absolute().parents) if path.exists()))
         plan.dest.mkdir(parents=True, exist_ok=True)
         work = _Work(depot, plan)
-        check_space(sum(file.size for file in plan.files if not (plan.dest / file.path).exists()), plan.dest)
         weights = [work.place(file) for file in plan.files if not file.last]
         _check(work, plan)
         texts = [work.place(file) for file in plan.files if file.last]

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifactstore.core.errors import Invalid
+from artifactstore.core.errors import Invalid, Refused
 from artifactstore.core.names import SafePath
 from artifactstore.derive.shard import onnx_split, proto
 from artifactstore.derive.shard.plan import plan
 from artifactstore.derive.shard.proto import Message
 from artifactstore.derive.shard.run import run
 from tests.derive.shard.test_safetensors_split import InMemory
+from tests.ops.trees import contents
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -56,6 +57,17 @@ def calculated(path):
 
 def divided(store, ref, dest, ceiling):
     return run(store.depot, plan(store.depot, store.resolve(ref), dest, ceiling))
+
+
+def test_data_of_another_division_is_refused_or_goes(store, model, tmp_path):
+    dest = tmp_path / "out"
+    divided(store, "model", dest, 9_000)
+    version = store.resolve("model")
+    with pytest.raises(Refused, match=r"onnx_data_\d is of another division|is there with other content"):
+        plan(store.depot, version, dest, 15_000)
+    run(store.depot, plan(store.depot, version, dest, 15_000, force=True))
+    divided(store, "model", tmp_path / "fresh", 15_000)
+    assert contents(dest) == contents(tmp_path / "fresh")
 
 
 def test_weights_lie_in_files_that_transformers_js_finds(store, model, tmp_path):

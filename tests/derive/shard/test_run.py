@@ -112,6 +112,18 @@ def test_shards_of_another_division_are_refused_or_go(store, version, tmp_path):
     assert contents(dest) == contents(tmp_path / "fresh")
 
 
+def test_the_whole_model_is_not_left_beside_its_shards(store, version, tmp_path, model):
+    before = contents(model)
+    with pytest.raises(Refused, match=r"model.safetensors is of another division of the same model"):
+        planned(store, model)
+    assert contents(model) == before
+    run(store.depot, planned(store, model, force=True))
+    run(store.depot, planned(store, tmp_path / "fresh"))
+    assert contents(model) == contents(tmp_path / "fresh")
+    run(store.depot, planned(store, model, 10_000_000, force=True))
+    assert contents(model) == before
+
+
 def test_damage_on_the_disk_is_found_before_the_index_is_written(store, version, tmp_path):
     dest = tmp_path / "out"
 
@@ -169,8 +181,10 @@ def test_what_ranks_wrote_is_refused(store, tmp_path):
 
 
 def test_a_full_disk_is_told_before_the_work(store, version, mounted):
+    disk = mounted("size=16k")
     with pytest.raises(NoSpace, match=r"to write, .* free at"):
-        run(store.depot, planned(store, mounted("size=16k") / "out"))
+        run(store.depot, planned(store, disk / "models" / "out"))
+    assert list(disk.iterdir()) == []
 
 
 def test_a_part_that_is_a_link_is_not_followed(store, version, tmp_path):
