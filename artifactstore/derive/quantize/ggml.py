@@ -34,7 +34,7 @@ class Type:
 def encode_q8_0(blocks: torch.Tensor) -> torch.Tensor:
     """[n, 32] float32 as [n, 34] uint8: scale, then codes -127..127, halves rounded away from zero"""
     x = blocks.t().contiguous()  # blocks side by side, so that every step runs over contiguous memory
-    unit = checked(torch.maximum(x.amax(0), -x.amin(0))) / 127
+    unit = checked(torch.maximum(x.amax(0), -x.amin(0)).abs_()) / 127  # of zeros the largest may be -0
     x *= inverse(unit)
     amount = x.abs()
     codes = amount.floor()

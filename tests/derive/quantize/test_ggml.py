@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from artifactstore.core.errors import Invalid
@@ -15,6 +15,7 @@ floats = st.floats(-1e4, 1e4, width=32)
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])
 @given(st.lists(floats, min_size=32, max_size=32), st.integers(0, 99))
+@example([-0.0] + [0.0] * 31, 0)
 def test_blocks_are_those_of_the_library(name, values, seed):
     rows = torch.cat([torch.tensor([values]), torch.randn(3, 32, generator=torch.Generator().manual_seed(seed))])
     theirs = gguf.quants.quantize(rows.numpy(), gguf.GGMLQuantizationType[name])
