@@ -115,16 +115,14 @@ def test_running(models, minilm):  # noqa: F811
     assert "kitten" in done("run", minilm, "--prompt", "a cat", "--prompt", "a kitten")
 
 
-def test_variants_side_by_side(models, llama, minilm, place):  # noqa: F811
+def test_a_variant_is_measured_and_drawn(models, llama, minilm, place):  # noqa: F811
     text = place / "text.txt"
     text.write_text(TEXT[:600])
-    found = document("benchmark", "other", "tiny", "--data", text, "--plot", place / "p.png")["variants"]
-    assert [(one["ref"], one["baseline"]) for one in found] == [("other:1", "tiny:1"), ("tiny:1", "tiny:1")]
-    assert found[1]["quality"]["kl"]["value"] == 0
-    assert found[1]["quality"]["kl.top1"]["value"] == 1
-    assert found[0]["quality"]["kl"]["value"] > 0.5
-    assert found[1]["bits_per_weight"] == pytest.approx(32, rel=0.02)
-    assert all(one[key] > 0 for one in found for key in ("load_seconds", "read_tokens_per_second", "bytes"))
+    (found,) = document("benchmark", "other", "--data", text, "--plot", place / "p.png")["variants"]
+    assert (found["ref"], found["baseline"]) == ("other:1", "tiny:1")
+    assert found["quality"]["kl"]["value"] > 0.5
+    assert found["bits_per_weight"] == pytest.approx(32, rel=0.05)
+    assert all(found[key] > 0 for key in ("load_seconds", "read_tokens_per_second", "bytes"))
     assert (place / "p.png").read_bytes().startswith(b"\x89PNG")
     kept = document("show", "other")["metrics"]
     assert set(kept) == {"kl", "kl.top1", "perplexity", "bits_per_weight"}

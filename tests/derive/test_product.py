@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Maker:
         self.sizes, self.stop, self.made = sizes, stop, []
 
     def bytes_of(self, name):
-        return np.random.default_rng(list(name.encode())).bytes(self.sizes[name])
+        return _drawn(name, self.sizes[name])
 
     def make(self, name):
         if name == self.stop:
@@ -44,6 +44,11 @@ class Maker:
                 for name, size in self.sizes.items()
             ],
         )
+
+
+@cache
+def _drawn(name, size):
+    return np.random.default_rng(list(name.encode())).bytes(size)
 
 
 def product(*files, name="m", **changes):

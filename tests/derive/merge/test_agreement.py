@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from artifactstore.store import Store
 from tests.derive.merge.mergekit import loaded, merged
 from tests.derive.merge.shapes import family
 
@@ -68,15 +69,23 @@ def models(request, tmp_path_factory):
     return list(map(str, folders))
 
 
-def made(store, tmp_path, recipe, refs=None):
+@pytest.fixture(scope="module")
+def store(models, tmp_path_factory):
+    """With the models as versions"""
+    with Store.init(str(tmp_path_factory.mktemp("held") / "store")) as store:
+        for number, folder in enumerate(models):
+            store.add([folder], name=f"org/m{number}")
+        yield store
+
+
+def made(store, tmp_path, recipe, models):
     """What our merge makes of a recipe, its models in the store"""
     text = yaml.safe_dump(recipe)
-    for number, folder in enumerate(refs or []):
-        store.add([folder], name=f"org/m{number}")
+    for number, folder in enumerate(models):
         text = text.replace(folder, f"org/m{number}")
     (tmp_path / "recipe.yml").write_text(text)
-    store.merge(tmp_path / "recipe.yml", name="merged")
-    store.checkout("merged", tmp_path / "ours")
+    report = store.merge(tmp_path / "recipe.yml", name="merged")
+    store.checkout(str(report.committed.version.id), tmp_path / "ours")
     return loaded(tmp_path / "ours")
 
 
