@@ -1,4 +1,4 @@
-"""Small models of transformers for the tests of the web, and their graphs, each exported when it is first asked for"""
+"""Small models of transformers for the tests of the web, and their graphs, exported when first asked for"""
 
 import pytest
 
