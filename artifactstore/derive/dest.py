@@ -16,10 +16,11 @@ def sizes(product: Product) -> dict[str, int]:
     return {str(one.path): one.size for one in (*product.files, *product.beside)}
 
 
-def check_dest(dest: Path, models: Sequence[Model], files: Mapping[str, int], *, force: bool = False) -> None:
+def check_dest(dest: Path, models: Sequence[Model], files: Mapping[str, int], *, force: bool | None = None) -> None:
     """Raise Invalid for what is no folder, or that of a model it is made of; Refused for what is in the way
 
-    files: those to be written, as far as they are known, with their sizes; force: what is in the way is overwritten.
+    files: those to be written, as far as they are known, with their sizes; force: whether what is in the way is
+    overwritten, None where nobody is asked.
     """
     with looking_at(dest):
         if dest.exists() and not dest.is_dir():
@@ -36,7 +37,7 @@ def check_dest(dest: Path, models: Sequence[Model], files: Mapping[str, int], *,
         for name, size in files.items():
             path = dest / name
             if path.is_file() and path.stat().st_size != size:
-                raise in_the_way(path)
+                raise in_the_way(path, forcible=force is not None)
         other = _other_weights(dest, files)
         if other is not None:
             raise Refused(
@@ -46,10 +47,11 @@ def check_dest(dest: Path, models: Sequence[Model], files: Mapping[str, int], *,
             )
 
 
-def in_the_way(path: Path) -> Refused:
+def in_the_way(path: Path, *, forcible: bool = True) -> Refused:
     """The error for a file that has other content"""
+    instead = ", or overwrite it with --force" if forcible else ""
     return Refused(
-        f"{path} is there with other content; choose another folder, or overwrite it with --force",
+        f"{path} is there with other content; choose another folder{instead}",
         code="overwrite",
         path=str(path),
     )

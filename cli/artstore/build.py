@@ -104,6 +104,8 @@ def build(
         force=force,
         measured=measured,
     )
+    if out is None:
+        _refuse_unused(shard_size=shard_size, entry=entry, url_base=url_base, created_by=created_by, force=force)
     steps = planning.plan(found, wanted)
     if dry_run:
         _tell_plan(run, steps)
@@ -115,6 +117,13 @@ def _paths(recipes: list[str], folder: str | None) -> list[Path]:
     if bool(recipes) == (folder is not None):
         raise Invalid("Give recipes, or --all DIR for those of a folder", code="usage")
     return [parse_path(path) for path in recipes]
+
+
+def _refuse_unused(**options: object) -> None:
+    """What says how files are written, where none are"""
+    given = next((name for name, value in options.items() if value), None)
+    if given is not None:
+        raise Invalid(f"--{given.replace('_', '-')} says how a model is written out; give --out DIR too", code="usage")
 
 
 def _make(run: Invocation, steps: "tuple[Step, ...]", wanted: "Wanted") -> None:

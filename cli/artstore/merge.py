@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifactstore.core.errors import Invalid
+from artifactstore.core.names import ArtifactName
 from artifactstore.core.units import format_size
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
@@ -38,14 +39,24 @@ def merge(
     already is not stored again, and what is finished is kept when it is interrupted. Models that cannot be merged are
     refused before anything is read, with a table of what differs.
     """
-    for path in (recipe, *([out] if out is not None else [])):
-        parse_path(path)
+    parse_path(recipe)
+    dest = None if out is None else parse_path(out)
+    if name is not None:
+        ArtifactName(name)
     with run.open(read_only=True) if dry_run else run.open() as store:
         plan = _plan(run, store, recipe, name)
+        if dest is not None:
+            _check(dest, plan)
         if dry_run:
             _tell_plan(run, plan)
         else:
-            _make(run, store, plan, out)
+            _make(run, store, plan, dest)
+
+
+def _check(dest: Path, plan: "MergePlan") -> None:
+    from artifactstore.derive.dest import check_dest, sizes  # noqa: PLC0415  # only a merge needs it
+
+    check_dest(dest, plan.models, sizes(plan.product))
 
 
 def _plan(run: Invocation, store: "Store", recipe: str, name: str | None) -> "MergePlan":
@@ -59,19 +70,20 @@ def _plan(run: Invocation, store: "Store", recipe: str, name: str | None) -> "Me
 
 def _tell_difference(screen: Screen, facts: dict[str, Any]) -> None:
     """What keeps two models from being merged, and what could be done instead"""
-    columns = (Column("", wrap=True), *(Column(model, wrap=True) for model in facts["models"]))
-    screen.table(columns, [(row["what"], row["a"] or "-", row["b"] or "-") for row in facts["table"]])
+    rows = [(row["what"], row["a"] or "-", row["b"] or "-") for row in facts["table"]]
+    # models in a row: titles are written in capitals where there are no colours
+    screen.table(_DIFFERENCES, [("model", *facts["models"]), *rows])
     for line in facts["next"]:
         screen.line(line)
 
 
-def _make(run: Invocation, store: "Store", plan: "MergePlan", out: str | None) -> None:
+def _make(run: Invocation, store: "Store", plan: "MergePlan", dest: Path | None) -> None:
     share_arena()
     begin = time.monotonic()
     report = store.merge(plan)
     version = report.committed.version
-    if out is not None:
-        store.checkout(str(version.id), Path(out))
+    if dest is not None:
+        store.checkout(str(version.id), dest)
     run.monitor.stop()
     document = {
         **_document(plan),
@@ -80,7 +92,7 @@ def _make(run: Invocation, store: "Store", plan: "MergePlan", out: str | None) -
         "made": report.made,
         "known": report.known,
         "new_bytes": report.new_bytes,
-        "out": out,
+        "out": None if dest is None else str(dest),
     }
 
     def show(screen: Screen) -> None:
@@ -89,8 +101,8 @@ def _make(run: Invocation, store: "Store", plan: "MergePlan", out: str | None) -
         if report.known:
             parts.append(f"{report.known:,} known from before")
         screen.line("  ".join([*parts, f"{format_size(report.new_bytes)} new", took(time.monotonic() - begin)]))
-        if out is not None:
-            screen.line(f"  written to {out}")
+        if dest is not None:
+            screen.line(f"  written to {dest}")
 
     run.output.tell(document, show, ids=[str(version.id)])
 
@@ -148,9 +160,10 @@ def _say(screen: Screen, plan: "MergePlan", to: str) -> None:
         screen.line(f"  {note}")
 
 
+_DIFFERENCES = (Column("what", style="cyan", wrap=True), Column("one", wrap=True), Column("other", wrap=True))
 _MODELS = (Column("model", style="cyan"), Column("role"), Column("id"))
 _GROUPS = (
-    Column("tensors", style="cyan"),
+    Column("tensors", style="cyan", wrap=True),
     Column("method"),
     Column("count", right=True),
     Column("size", right=True),

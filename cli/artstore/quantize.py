@@ -59,17 +59,18 @@ def quantize(
     It is made tensor by tensor, and linked to its source. What is finished is kept when it is interrupted. To measure
     it both models are loaded; where memory is short for that, it is told.
     """
-    if out is not None:
-        parse_path(out)
-    chosen = parse_target(target)
+    dest = None if out is None else parse_path(out)
+    level, chosen = level.strip().lower(), parse_target(target)
     if not (chosen is Target.WEB and level in WEB_LEVELS):
         form(parse_level(level), chosen)
     with run.open(read_only=True) if dry_run else run.open() as store:
         plan = _plan(store, ref, level, chosen, name)
+        if dest is not None:
+            _check(dest, plan)
         if dry_run:
             _tell_plan(run, plan)
         else:
-            _make(run, store, plan, out, measured=measured)
+            _make(run, store, plan, dest, measured=measured)
 
 
 def _plan(store: "Store", ref: str, level: str, target: Target, name: str) -> "QuantizePlan | WebPlan":
@@ -77,10 +78,18 @@ def _plan(store: "Store", ref: str, level: str, target: Target, name: str) -> "Q
     if target is Target.WEB:
         from artifactstore.derive.web.plan import plan as plan_export  # noqa: PLC0415
 
-        return plan_export(store, ref, level.strip().lower(), name)
+        return plan_export(store, ref, level, name)
     from artifactstore.derive.quantize.plan import plan as plan_quantization  # noqa: PLC0415
 
     return plan_quantization(store, ref, parse_level(level), target, name)
+
+
+def _check(dest: Path, plan: "QuantizePlan | WebPlan") -> None:
+    # heavy
+    from artifactstore.derive.dest import check_dest, sizes  # noqa: PLC0415
+    from artifactstore.derive.quantize.plan import QuantizePlan  # noqa: PLC0415
+
+    check_dest(dest, (plan.model,), sizes(plan.product) if isinstance(plan, QuantizePlan) else {})
 
 
 def _run(depot: "Depot", plan: "QuantizePlan | WebPlan") -> "tuple[VersionInfo, dict[str, int]]":
@@ -107,12 +116,14 @@ def _distance(store: "Store", plan: "QuantizePlan | WebPlan", version: "VersionI
     return measure(store, str(version.id), source, weights)
 
 
-def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: str | None, *, measured: bool) -> None:
+def _make(
+    run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", dest: Path | None, *, measured: bool
+) -> None:
     share_arena()
     begin = time.monotonic()
     version, counts = _run(store.depot, plan)
-    if out is not None:
-        store.checkout(str(version.id), Path(out))
+    if dest is not None:
+        store.checkout(str(version.id), dest)
     distance = _distance(store, plan, version) if measured else None
     run.monitor.stop()
     shown = store.show(str(version.id))
@@ -127,7 +138,7 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
         "kl": distance and distance.kl,
         "top1": distance and distance.top1,
         "cosine": distance and distance.cosine,
-        "out": out,
+        "out": None if dest is None else str(dest),
     }
 
     def show(screen: Screen) -> None:
@@ -139,8 +150,8 @@ def _make(run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", out: 
         screen.line("  " + "  ".join(parts))
         if distance is not None:
             screen.line(f"  {far(distance)}")
-        if out is not None:
-            screen.line(f"  written to {out}")
+        if dest is not None:
+            screen.line(f"  written to {dest}")
 
     run.output.tell(document, show, ids=[str(version.id)])
 

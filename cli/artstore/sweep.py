@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artifactstore.core.errors import Invalid
+from artifactstore.core.names import ArtifactName
 from artifactstore.core.units import format_size
 from artstore.arguments import parse_path
 from artstore.invocation import Invocation, with_invocation
@@ -47,6 +48,8 @@ def merge_sweep(
     found becomes its metrics, and the alias best is set to the one that does the first task best.
     """
     values = dict(_setting(one) for one in settings)
+    if name is not None:
+        ArtifactName(name)
     share_arena()
     with run.open(read_only=True) if dry_run else run.open() as store:
         plan = store.plan_sweep(parse_path(recipe), values, name=name)
@@ -96,7 +99,7 @@ def _evaluate(
 def _tell(run: Invocation, rows: list[dict[str, Any]], best: dict[str, Any] | None) -> None:
     def show(screen: Screen) -> None:
         by = rows[0].get("by")
-        columns = [Column("REF"), Column("VALUES"), *([Column(by.upper(), right=True)] if by else [])]
+        columns = [Column("version", style="cyan"), Column("values"), *([Column(by, right=True)] if by else [])]
         screen.table(columns, [_cells(row, by) for row in rows])
         if best is not None and by is not None:
             screen.line(f"The best by {by} is {best['ref']} ({_values(best)}): {best['metrics'][by]:.6g}")
@@ -118,7 +121,7 @@ def _tell_plan(run: Invocation, plan: "SweepPlan") -> None:
     document = plan.to_json()
 
     def show(screen: Screen) -> None:
-        columns = [Column("VALUES"), Column("SIZE", right=True), Column("TO CALCULATE", right=True)]
+        columns = [Column("values"), Column("size", right=True), Column("to calculate", right=True)]
         screen.table(
             columns,
             [

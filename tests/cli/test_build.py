@@ -68,10 +68,20 @@ def test_a_plan_changes_nothing(recipes, place):
         (["recipes/half.yml", "--out", ""], "A path is empty"),
         (["recipes/half.yml", "--level", ""], "The web holds no "),
         (["--all", ""], "A path is empty"),
+        (["recipes/half.yml", "--entry", "k"], "--entry says how a model is written out; give --out DIR too"),
+        (["recipes/half.yml", "--shard-size", "1MB"], "--shard-size says how"),
+        (["recipes/half.yml", "--out", "recipes/half.yml"], "recipes/half.yml is a file; give a folder"),
+        (["recipes/half.yml", "--level", "q4", "--target", "gpu", "--out", "b"], "b is the folder of ./b"),
     ],
 )
 def test_what_is_wrong_is_one_line(recipes, place, arguments, message):
     (recipes / "bad.yml").write_text("merge_method: linaer")
+    (recipes / "half.yml").write_text(SLERP.replace("org/b", "./b"))
     before = contents(place)
     assert message in refused(2, "build", *arguments)
     assert contents(place) == before
+
+
+def test_a_folder_that_is_not_there(recipes):
+    assert "none" in refused(3, "build", "--all", "none")
+    assert "half.yml is not a folder" in refused(2, "build", "--all", "recipes/half.yml")

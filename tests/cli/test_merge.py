@@ -82,6 +82,7 @@ def test_another_architecture_is_refused_with_a_table(models):
     (line,) = result.stderr.splitlines()
     assert line.startswith("artstore: org/a and org/g differ in architecture (LlamaForCausalLM, GemmaForCausalLM)")
     rows = [row.split() for row in result.stdout.splitlines()]
+    assert rows[1] == ["model", "org/a", "org/g"]
     assert ["architecture", "LlamaForCausalLM", "GemmaForCausalLM"] in rows
     assert ["vocab_size", "12", "20"] in rows
     told = call("merge", "odd.yml", "--json")
@@ -106,6 +107,30 @@ def test_what_is_wrong_is_one_line(models, text, code, message):
     before = contents(models / ".artstore")
     assert message in refused(code, "merge", "half.yml")
     assert contents(models / ".artstore") == before
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "message"),
+    [
+        (2, "b", "b is the folder of ./b, which this is made of; choose another"),
+        (5, "other", "model.safetensors is there with other content; choose another folder"),
+        (5, "shards", "model-00001-of-00002.safetensors is of another model, and would be read together with this one"),
+        (2, "half.yml", "half.yml is a file; give a folder"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(models, code, out, message):
+    (models / "half.yml").write_text(SLERP.replace("org/b", "./b"))
+    for name in ("other/model", "shards/model-00001-of-00002"):
+        (models / name).parent.mkdir()
+        (models / f"{name}.safetensors").write_bytes(b"mine")
+    before = contents(models)
+    for more in ([], ["-n"]):
+        assert message in refused(code, "merge", "half.yml", "--out", out, *more)
+    assert contents(models) == before
+
+
+def test_a_name_that_is_none(models):
+    assert "Not an artifact name: ''" in refused(2, "merge", "half.yml", "--as", "")
 
 
 def test_a_recipe_that_is_not_there(store):

@@ -93,6 +93,15 @@ def test_what_cannot_be(stored, level, target, said):
     assert said in refused(2, "quantize", stored, "--level", level, "--target", target, "--as", "small")
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(store, model):
+    asked = ["quantize", model, "--level", "q4", "--target", "gpu", "--as", "small", *QUICK, "--out"]
+    assert "is the folder of" in refused(2, *asked, model)
+    asked[1] = "base"
+    done("add", model, "--as", "base")
+    assert "model.safetensors is there with other content" in refused(5, *asked, model)
+    assert [one["artifact"] for one in document("ls")["versions"]] == ["base", "bert"]
+
+
 def test_a_model_that_is_not_there(store, model):
     assert "neither in the store nor a folder" in refused(
         3, "quantize", "nobody", "--level", "q4", "--target", "gpu", "--as", "small"

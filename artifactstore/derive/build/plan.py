@@ -12,6 +12,7 @@ from artifactstore.core.recipe.succession import in_order
 from artifactstore.derive.merge.plan import read_recipe
 from artifactstore.derive.quantize.levels import Target, form, parse_level
 from artifactstore.derive.web.levels import web_level
+from artifactstore.ops.transfer.source import looking_at
 
 SUFFIXES = (".yml", ".yaml")
 
@@ -64,8 +65,11 @@ class Step:
 
 
 def recipes_in(folder: Path) -> list[Path]:
-    """The recipes of a folder, by name; raise NotFound for none"""
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    """The recipes of a folder, by name; raise NotFound for none, Invalid for a file"""
+    with looking_at(folder):
+        if folder.exists() and not folder.is_dir():
+            raise Invalid(f"{folder} is not a folder; leave out --all for single recipes", code="folder")
+        found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
     if not found:
         raise NotFound(
             f"{folder} holds no recipes, which end in {' or '.join(SUFFIXES)}", code="recipe", path=str(folder)

@@ -14,6 +14,7 @@ from artifactstore.core import listing
 from artifactstore.core.errors import Conflict, Invalid, NotFound, StoreError
 from artifactstore.core.manifest import Manifest
 from artifactstore.derive.build.plan import Step, Wanted, describe
+from artifactstore.derive.dest import check_dest, sizes
 from artifactstore.derive.merge.plan import plan as plan_merge
 from artifactstore.derive.merge.plan import read_recipe
 from artifactstore.derive.merge.run import run as merge
@@ -98,7 +99,11 @@ def run(store: Finds, steps: Sequence[Step], wanted: Wanted) -> list[Built]:
 
 def _build(store: Finds, step: Step, wanted: Wanted) -> Built:
     recipe, raw = read_recipe(step.path)
-    report = merge(store.depot, plan_merge(store, recipe, raw, str(step.merged)))
+    planned = plan_merge(store, recipe, raw, str(step.merged))
+    if step.out is not None:
+        as_merged = wanted.level is None and wanted.ceiling is None
+        check_dest(step.out, planned.models, sizes(planned.product) if as_merged else {}, force=wanted.force)
+    report = merge(store.depot, planned)
     done = _lighter(store, Built(step, report.committed.version, made=report.made, known=report.known), wanted)
     if step.out is None or done.product is None:
         return done
