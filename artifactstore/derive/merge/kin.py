@@ -19,12 +19,12 @@ _SHOWN = 5
 def strangers(depot: Depot, models: Sequence[Model], blueprint: Blueprint) -> Iterator[str]:
     """A line for each model that is merged by what it differs from a base it does not descend from
 
-    Nothing of those of which nobody knows what they were made of.
+    Nothing of those of which nobody knows what they were made of; and of slerp, whose base is one of two ends.
     """
     pairs = {
         (output.base.model, one.model)
         for output in blueprint.outputs
-        if output.base is not None
+        if output.base is not None and output.method != "slerp"
         for one in output.sources
     }
     for number, other in sorted(pairs):

@@ -41,6 +41,15 @@ def test_a_model_of_another_base_is_told_of(store, tmp_path, folders):
     assert note == ("org/m1 does not descend from org/m0, as far as its links say: it was made of org/other:1")
 
 
+def test_the_two_ends_of_slerp_are_no_base_of_each_other(store, tmp_path, folders):
+    store.add([folders[0]], name="org/m0")
+    for number in (1, 2):
+        store.add([folders[number]], name=f"org/m{number}", parents=[store.link("org/m0")])
+    models = [{"model": "org/m1"}, {"model": "org/m2"}]
+    recipe = write(tmp_path, merge_method="slerp", base_model="org/m1", models=models, parameters={"t": 0.4})
+    assert not any("descend" in note for note in store.plan_merge(recipe).blueprint.notes)
+
+
 def test_where_nobody_knows_nothing_is_said(store, tmp_path, folders):
     for number in range(3):
         store.add([folders[number]], name=f"org/m{number}")
