@@ -216,7 +216,7 @@ def run(depot: Depot, plan: IngestPlan) -> IngestReport:
     Raise NoSpace before any work when the bytes cannot fit, Invalid when a source changed while it was read, Corrupt
     when its bytes are not those that were expected.
     """
-    _check_space(depot, plan)
+    check_room(depot, plan.nbytes)
     return in_session(depot, "save", lambda session: _take_in(depot, session, plan))
 
 
@@ -270,17 +270,17 @@ def manifest_of(
     )
 
 
-def _check_space(depot: Depot, plan: IngestPlan) -> None:
-    """Refuse what cannot fit even if all that is stored already were found again in it"""
+def check_room(depot: Depot, nbytes: int) -> None:
+    """Raise NoSpace for what cannot fit even if all that is stored already were found again in it"""
     free = depot.blobs.free()
     if free is None:
         return
     _, stored = depot.catalog.blobs.totals()
-    need = plan.nbytes - stored
+    need = nbytes - stored
     room = max(free - depot.settings.reserve, 0)
     if need > room:
         raise NoSpace(
-            f"{format_size(plan.nbytes)} to add, at least {format_size(need)} of it new; {format_size(free)} are free "
+            f"{format_size(nbytes)} to add, at least {format_size(need)} of it new; {format_size(free)} are free "
             f"at {depot.blobs.url}, {format_size(depot.settings.reserve)} of them kept back; make room or go elsewhere",
             need=need,
             free=room,

@@ -1,20 +1,24 @@
 """Export: a folder of transformers as an ONNX graph in float32
 
-Inputs and outputs are named as transformers.js knows them. Causal language models by onnxruntime-genai's builder, with their cache; encoders by torch.
+Inputs and outputs are named as transformers.js knows them. Causal language models by onnxruntime-genai's builder, with
+their cache; encoders by torch.
 """
 
 import inspect
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from artifactstore.core.errors import Invalid, Unavailable
+from artifactstore.derive.evaluate.models.quiet import quiet
 from artifactstore.derive.extras import need
 from artifactstore.derive.web.graph import SMALL
 
@@ -80,18 +84,33 @@ def _encoder(folder: Path, architecture: str, work: Path) -> Path:
     names = [name for name in _INPUTS if name in inspect.signature(kind.forward).parameters]
     if "input_ids" not in names:
         raise Invalid(f"{architecture} reads no text; only models of text are exported to ONNX", code="web")
-    model = kind.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
-    ).eval()
+    with _quiet():
+        model = kind.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
+        ).eval()
     if "token_type_ids" in names and getattr(model.config, "type_vocab_size", 0) < 1:
         names.remove("token_type_ids")
     path = work / "model.onnx"
-    graph = _traced(torch, model, names).model_proto
+    with _quiet():
+        graph = _traced(torch, model, names).model_proto
     _name_nodes(graph)
     need("onnx").save_model(
         graph, str(path), save_as_external_data=True, location=f"{path.name}.data", size_threshold=SMALL
     )
     return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No advice of torch either, which it gives on what is no concern of who exports: torchvision, its own warnings"""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with quiet():
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _traced(torch: Any, model: Any, names: list[str]) -> Any:

@@ -41,6 +41,11 @@ class WebLevel:
         """Of its graph in a version"""
         return f"{FOLDER}/{self.file}"
 
+    @property
+    def label(self) -> str:
+        """For people: its name, and what it is where that is not what it says"""
+        return f"{self.name}-mixed, {self.bits} and {self.robust} bits" if self.robust else self.name
+
     def bits_of(self, node: str) -> int:
         """Of the matrix of a node, by its name"""
         if _HEAD.search(node):

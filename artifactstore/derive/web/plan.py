@@ -69,7 +69,7 @@ class WebPlan:
             },
             "level": self.level.name,
             "target": TARGET,
-            "form": f"ONNX {self.level.name}",
+            "form": f"ONNX {self.level.label}",
             "files": [{"path": self.level.path, "size": None}],
             "bytes": self.nbytes,
             "work_bytes": self.work_nbytes,

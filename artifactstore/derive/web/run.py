@@ -37,6 +37,7 @@ def run(depot: Depot, plan: WebPlan, inline: int = INLINE) -> IngestReport:
     with tempfile.TemporaryDirectory(prefix="artstore-web-") as name, holding((plan.model,)):
         work = Path(name)
         check_space(plan.work_nbytes, work)
+        ingest.check_room(depot, plan.nbytes)
         base = export(_folder(plan.model, work / "source"), plan.architecture, work / "base")
         (work / FOLDER).mkdir()
         files = convert(base, plan.level, work / FOLDER, inline)

@@ -1,5 +1,8 @@
 """Graphs of models: what they calculate, and what is refused before it is read"""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -39,6 +42,13 @@ def test_names_are_those_that_transformers_js_knows(exported):
 def test_matrices_are_named_by_where_they_stand(exported):
     names = {node.name for node in Graph(exported["bert"]).model.graph.node if node.op_type == "MatMul"}
     assert {"/encoder/layer/1/attention/self/query/MatMul", "/encoder/layer/0/output/dense/MatMul"} < names
+
+
+def test_nobody_hears_the_libraries(bert, tmp_path):
+    call = f"export(Path({str(bert)!r}), 'BertModel', Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path; from artifactstore.derive.web.export import export; {call}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 @pytest.mark.parametrize(

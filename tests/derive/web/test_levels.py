@@ -35,3 +35,7 @@ def test_paths_are_those_of_transformers_js():
 def test_what_the_web_has_not_is_refused_with_what_it_has():
     with pytest.raises(Invalid, match="The web holds no fp8; use one of fp32, fp16, q8"):
         web_level("fp8")
+
+
+def test_people_are_told_what_three_bits_are():
+    assert [LEVELS[name].label for name in ("q4", "q3")] == ["q4", "q3-mixed, 4 and 2 bits"]

@@ -1,16 +1,18 @@
 """A version in, a version for the web out"""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from artifactstore.core.errors import Invalid, NotFound
+from artifactstore.core.errors import Invalid, NoSpace, NotFound
 from artifactstore.derive.web import plan as plans
 from artifactstore.derive.web.convert import convert
 from artifactstore.derive.web.levels import LEVELS
 from artifactstore.derive.web.run import run
+from artifactstore.store import Store
 from tests.derive.web.graphs import generated
 
 
@@ -61,6 +63,14 @@ def test_bad_input_is_refused_and_leaves_nothing(store, held, tmp_path):
     with pytest.raises(Invalid, match="T5Model has an encoder and a decoder"):
         plans.plan(store, str(tmp_path / "t5"), "q4", "t5-web")
     assert [str(version.artifact) for version in store.ls()] == ["qwen"]
+
+
+def test_a_full_store_is_told_before_the_work(mounted, qwen):
+    with Store.init(str(mounted("size=1m") / "store")) as store:
+        plan = plans.plan(store, str(qwen), "q4", "qwen-web")
+        # which nothing could export
+        with pytest.raises(NoSpace, match=r"to add, .* are free at"):
+            run(store.depot, replace(plan, architecture="NoSuchModel"))
 
 
 @pytest.mark.parametrize(("level", "word"), [("q3", "4 and 2 bits"), ("q2", "2 bits lose much")])
