@@ -71,22 +71,30 @@ class Screen:
 
     def _boxed(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
         from rich import box  # noqa: PLC0415  # as above
+        from rich.cells import cell_len  # noqa: PLC0415  # as above
         from rich.table import Table  # noqa: PLC0415
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        need = 2 * len(columns) - 2
         for at, column in enumerate(columns):
             words = (word for row in rows for word in row[at].split())
+            cells = (column.title, *(row[at] for row in rows))
+            least = min(max(map(len, words), default=0), _WORD) if column.wrap else None
+            need += least or max(map(cell_len, cells))
             table.add_column(
                 column.title,
                 justify="right" if column.right else "left",
                 style=column.style or None,
                 no_wrap=not column.wrap,
-                min_width=min(max(map(len, words), default=0), _WORD) if column.wrap else None,
+                min_width=least,
                 overflow="fold",
             )
         for row, style in zip(rows, styles, strict=True):
             table.add_row(*row, style=style or None)
-        self._console.print(table)
+        # a table that is too wide is folded by the terminal: a number that is cut is another number
+        if need > self._console.width:
+            table.width = need
+        self._console.print(table, crop=False)
 
 
 def write(line: str) -> None:

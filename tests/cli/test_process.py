@@ -69,6 +69,11 @@ def test_on_a_terminal_there_are_colours_unless_unwanted(store, words):
     assert not re.search(r"\x1b\[[0-9;]*3[0-9][;m]", plain)
 
 
+def test_no_number_is_cut_where_a_table_is_too_wide(store):
+    _, said = on_terminal("ls", env={"COLUMNS": "12"})
+    assert "10.2 kB" in ESCAPE.sub("", said)
+
+
 def test_a_terminal_shows_progress_on_stderr_alone(store, place):
     (place / "large.bin").write_bytes(os.urandom(20_000_000))
     code, said = on_terminal("add", "large.bin", "--as", "large")
