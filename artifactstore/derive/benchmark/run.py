@@ -76,8 +76,8 @@ def benchmark(
 ) -> Iterator[Variant]:
     """Each in its turn, in a process of its own; what does not depend on this machine becomes metrics of a version
 
-    baseline: by default what the first of them that says so was made of. Raise NotFound, Invalid before anything is
-    measured; NoSpace when the system ends a process for its memory.
+    baseline: by default what the first of them that says so was made of, one of them if there is one. Raise NotFound,
+    Invalid before anything is measured; NoSpace when the system ends a process for its memory.
     """
     subjects = [find(store, ref, path) for ref in refs]
     source = find(store, baseline) if baseline is not None else _common(subjects)
@@ -95,8 +95,11 @@ def benchmark(
 
 
 def _common(subjects: Sequence[Subject]) -> Subject | None:
-    found = (source_of(one) for one in subjects)
-    return next((one[0] for one in found if one is not None), None)
+    """What the first of them was made of, of which that is said; one that stands among them before another"""
+    found = [one[0] for one in map(source_of, subjects) if one is not None]
+    among = {subject.held.version.id for subject in subjects if subject.held is not None}
+    inside = (one for one in found if one.held is not None and one.held.version.id in among)
+    return next(inside, next(iter(found), None))
 
 
 def _apart(subject: Subject, files: Files, source: Files | None, passages: tuple[Passage, ...], use: Use) -> Measured:

@@ -38,6 +38,14 @@ def test_bits_are_those_that_the_maker_counted(store, llama):  # noqa: F811
     assert plain.measured.writes > 0
 
 
+def test_one_of_them_is_what_others_were_made_of(store, llama):  # noqa: F811
+    store.add([llama], name="end")
+    store.add([llama], name="mixed", parents=[store.link("end", "merge")], metadata={"n": 1})
+    store.add([llama], name="less", parents=[store.link("mixed", "quantize")], metadata={"n": 2})
+    refs = ["mixed", "less"]
+    assert {one.baseline for one in benchmark(store, refs, passages=(Passage(TEXT[:200]),))} == {"mixed:1"}
+
+
 def test_what_is_wrong_is_said_with_the_name(store, llama, tmp_path):  # noqa: F811
     folder = shutil.copytree(llama, tmp_path / "copy")
     (folder / "config.json").write_text("{}")
