@@ -13,7 +13,8 @@ _WEIGHTS = (".safetensors", ".gguf")
 
 def sizes(product: Product) -> dict[str, int]:
     """The files of a product, which are known before it is made"""
-    return {str(one.path): one.size for one in (*product.files, *product.beside)}
+    made = {str(file.path): file.size for file in product.files}
+    return made | {str(source.path): source.size for source in product.beside}
 
 
 def check_dest(dest: Path, models: Sequence[Model], files: Mapping[str, int], *, force: bool | None = None) -> None:
