@@ -214,7 +214,7 @@ def _foundry(found: dict) -> list[str]:
     for name, aim in foundry.AIMS.items():
         plain = samples[foundry.baseline(name)]["seconds"]
         ours, peer = samples[f"artstore {name}"]["seconds"], samples.get(f"mergekit {name}")
-        theirs = "not installed" if peer is None else f"{peer['seconds'] / plain:.1f}"
+        theirs = "not run" if peer is None else f"{peer['seconds'] / plain:.1f}"
         lines.append(f"| {name} | {ours / plain:.1f} | ≤ {aim} | {theirs} | ≤ {foundry.RESIDENT // MIB} |")
     ours, plain = (samples[name]["seconds"] for name in ("artstore quantize to q4", "read one, write one"))
     many, one = (samples[name]["seconds"] for name in ("artstore slerp, five values of t", "artstore slerp, first"))
