@@ -60,18 +60,22 @@ def _causal(folder: Path, work: Path) -> Path:
         last = next((line for line in reversed(ran.stderr.splitlines()) if line.strip()), "it said nothing")
         error = Invalid if "NotImplementedError" in last or "ValueError" in last else Unavailable
         raise error(f"onnxruntime-genai could not export {folder.name}: {last.strip()[:_LAST]}", code="export")
-    _size_cache(path, work / "genai_config.json")
+    _settle(path, work / "genai_config.json")
     return path
 
 
-def _size_cache(path: Path, config: Path) -> None:
-    """The cache with its last dimension as a number: transformers.js takes one with a name for 0"""
+def _settle(path: Path, config: Path) -> None:
+    """The cache with its last dimension as a number: transformers.js takes one with a name for 0
+
+    The builder notes a commit too: that of whichever repository Python's packages lie in.
+    """
     onnx = need("onnx")
     size = json.loads(config.read_text())["model"]["decoder"]["head_size"]
     model = onnx.load(str(path), load_external_data=False)
     for one in (*model.graph.input, *model.graph.output):
         if one.name.startswith(CACHE):
             one.type.tensor_type.shape.dim[3].dim_value = size
+    model.producer_version = model.producer_version.partition("+")[0]
     path.write_bytes(model.SerializeToString())
 
 

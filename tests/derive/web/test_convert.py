@@ -68,6 +68,7 @@ def test_nothing_tells_of_the_machine_it_was_made_on(exported, tmp_path):
     raw = path.read_bytes()
     assert b".py" not in raw
     assert b"/lib/" not in raw
+    assert re.fullmatch(r"[0-9.]+", Graph(exported["qwen"]).model.producer_version)
 
 
 def test_twice_gives_the_same_bytes(exported, tmp_path):
