@@ -1,6 +1,7 @@
 """Sweep: one recipe with several values of a parameter, merged and compared"""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from artstore.memory import share_arena
 from artstore.screen import Column, Screen
 
 if TYPE_CHECKING:
+    from artifactstore.derive.evaluate.tasks.table import Task
     from artifactstore.derive.merge.sweep import SweepPlan
     from artifactstore.store import Store
 
@@ -51,6 +53,7 @@ def merge_sweep(
     if name is not None:
         ArtifactName(name)
     share_arena()
+    loaded = _tasks(tasks or (), data, limit)
     with run.open(read_only=True) if dry_run else run.open() as store:
         plan = store.plan_sweep(parse_path(recipe), values, name=name)
         if dry_run:
@@ -60,7 +63,7 @@ def merge_sweep(
             {"values": dict(found), "id": str(report.committed.version.id), "ref": report.committed.version.ref}
             for found, report in store.merge_sweep(plan)
         ]
-        best = _evaluate(store, rows, tasks, data, limit) if tasks else None
+        best = _evaluate(store, rows, loaded) if loaded else None
         run.monitor.stop()
         _tell(run, rows, best)
 
@@ -76,22 +79,27 @@ def _setting(text: str) -> tuple[str, list[float]]:
     return name, values
 
 
-def _evaluate(
-    store: "Store", rows: list[dict[str, Any]], tasks: list[str], data: str | None, limit: int | None
-) -> dict[str, Any]:
+def _tasks(tasks: Sequence[str], data: str | None, limit: int | None) -> "list[Task]":
+    """Before anything is merged"""
+    where = None if data is None else parse_path(data)
+    if not tasks:
+        return []
+    from artifactstore.derive.evaluate.tasks.table import load  # noqa: PLC0415  # torch takes seconds
+
+    return [load(task, where, limit) for task in dict.fromkeys(tasks)]
+
+
+def _evaluate(store: "Store", rows: list[dict[str, Any]], loaded: "list[Task]") -> dict[str, Any]:
     """Note what each is found to be; the best row"""
     from artifactstore.derive.evaluate.run import evaluate  # noqa: PLC0415  # torch takes seconds
-    from artifactstore.derive.evaluate.tasks.table import load  # noqa: PLC0415  # as above
 
-    where = None if data is None else parse_path(data)
-    loaded = [load(task, where, limit) for task in dict.fromkeys(tasks)]
     for row, found in zip(rows, evaluate(store, [row["id"] for row in rows], loaded), strict=True):
         row["metrics"] = found.metrics
         first = found.scores[0]
         row["by"] = next(iter(first.values))
     by = rows[0]["by"]
-    less = any(word in by for word in _LESS)
-    best = min(rows, key=lambda row: row["metrics"].get(by, math.inf) * (1 if less else -1))
+    sign = 1 if any(word in by for word in _LESS) else -1
+    best = min(rows, key=lambda row: sign * row["metrics"].get(by, sign * math.inf))
     store.alias_set(best["ref"].rpartition(":")[0], "best", best["id"])
     return best
 

@@ -44,6 +44,7 @@ def test_a_plan_changes_nothing(recipe, place):
         (["--set", "t=0.3,0.3"], "with different numbers"),
         (["--set", "t=2"], "t should be from 0 to 1"),
         (["--set", "tt=0.5"], "tt"),
+        (["--set", "t=0.5", "--task", "nosuch"], "Unknown task 'nosuch'"),
         (["--set", "t=0.5", "--as", ""], "Not an artifact name: ''"),
         ([], "--set"),
     ],
