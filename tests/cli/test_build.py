@@ -82,6 +82,14 @@ def test_what_is_wrong_is_one_line(recipes, place, arguments, message):
     assert contents(place) == before
 
 
+def test_a_listing_that_takes_no_entry_is_told_before_the_work(recipes, place):
+    (place / "public").mkdir()
+    (place / "public/models.json").write_text("{broken")
+    before = contents(place)
+    assert "models.json is no JSON" in refused(2, "build", "recipes/half.yml", "--out", "public/half")
+    assert contents(place) == before
+
+
 def test_a_folder_that_is_not_there(recipes):
     assert "none" in refused(3, "build", "--all", "none")
     assert "half.yml is not a folder" in refused(2, "build", "--all", "recipes/half.yml")

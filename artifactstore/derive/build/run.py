@@ -31,6 +31,7 @@ from artifactstore.finding import Finds
 from artifactstore.ops import checkout
 from artifactstore.ops.transfer.fetch import load_manifest
 from artifactstore.ops.transfer.links import place_text
+from artifactstore.ops.transfer.source import looking_at
 
 try:
     import fcntl
@@ -103,6 +104,7 @@ def _build(store: Finds, step: Step, wanted: Wanted) -> Built:
     if step.out is not None:
         as_merged = wanted.level is None and wanted.ceiling is None
         check_dest(step.out, planned.models, sizes(planned.product) if as_merged else {}, force=wanted.force)
+        _check_listing(step.out, step.entry or "")
     report = merge(store.depot, planned)
     done = _lighter(store, Built(step, report.committed.version, made=report.made, known=report.known), wanted)
     if step.out is None or done.product is None:
@@ -166,6 +168,13 @@ def _list(step: Step, wanted: Wanted, product: VersionInfo, manifest: Manifest, 
         if text != raw:
             place_text(path, text.decode())
             sync_folder(path.parent)
+
+
+def _check_listing(out: Path, key: str) -> None:
+    """Raise Invalid for one that takes no entry, before there is something to list"""
+    path = out.resolve().parent / listing.NAME
+    with looking_at(path):
+        listing.put(path.read_bytes() if path.exists() else None, key, {})
 
 
 @contextmanager
