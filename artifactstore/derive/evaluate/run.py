@@ -120,7 +120,8 @@ class _Bench:
                 found.append(Gate("loads", True, f"{subject.chosen.format}, {_size(model)}"))
                 found += of_model(model, beside, config)
             except Invalid as e:
-                found.append(Gate("loads", False, e.message))
+                loaded = any(one.name == "loads" for one in found)
+                found.append(Gate("calculates" if loaded else "loads", False, e.message))
         return Evaluation(subject, None if beside is None else beside.ref, tuple(found), (), {})
 
     def scores(self, subject: Subject, tasks: Sequence[Task], baseline: Subject | None) -> Evaluation:

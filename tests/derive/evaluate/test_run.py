@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from artifactstore import Store
 from artifactstore.core.errors import Invalid, NotFound
@@ -68,6 +69,17 @@ def test_a_model_that_cannot_be_opened_fails_a_gate(store, llama, tmp_path):
     (found,) = evaluate(store, ["strange"])
     assert [gate.name for gate in found.gates if gate.passed is False] == ["loads"]
     assert store.resolve("strange").metrics["gates.failed"] == 1
+
+
+def test_a_model_whose_logits_are_no_numbers_is_told_of_once_each(store, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "broken")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (found,) = evaluate(store, [str(folder)], [])
+    names = [gate.name for gate in found.gates]
+    assert len(set(names)) == len(names)
+    assert {"finite", "calculates"} <= {gate.name for gate in found.gates if gate.passed is False}
 
 
 def test_nothing_is_opened_when_a_name_is_wrong(store, told):
