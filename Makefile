@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest -n auto --dist worksteal
 PYTEST_ARGS ?=
 # what models are built as, and where to: a folder for each, and models.json beside them

@@ -84,6 +84,7 @@ def build(
     Recipes that merge what others make come after those. What is finished is kept when it is interrupted, and found
     again. Of several recipes, those that are refused leave the others to be made; the exit code is then 6.
     """
+    share_arena()
     paths = _paths(recipes or [], folder)
     # heavy
     from artifactstore.derive.build import plan as planning  # noqa: PLC0415
@@ -129,7 +130,6 @@ def _refuse_unused(**options: object) -> None:
 def _make(run: Invocation, steps: "tuple[Step, ...]", wanted: "Wanted") -> None:
     from artifactstore.derive.build.run import run as build_steps  # noqa: PLC0415  # heavy
 
-    share_arena()
     begin = time.monotonic()
     with run.open() as store:
         done = build_steps(store, steps, wanted)

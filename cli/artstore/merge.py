@@ -39,6 +39,7 @@ def merge(
     already is not stored again, and what is finished is kept when it is interrupted. Models that cannot be merged are
     refused before anything is read, with a table of what differs.
     """
+    share_arena()
     parse_path(recipe)
     dest = None if out is None else parse_path(out)
     if name is not None:
@@ -78,7 +79,6 @@ def _tell_difference(screen: Screen, facts: dict[str, Any]) -> None:
 
 
 def _make(run: Invocation, store: "Store", plan: "MergePlan", dest: Path | None) -> None:
-    share_arena()
     begin = time.monotonic()
     report = store.merge(plan)
     version = report.committed.version

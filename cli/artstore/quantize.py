@@ -59,6 +59,7 @@ def quantize(
     It is made tensor by tensor, and linked to its source. What is finished is kept when it is interrupted. To measure
     it both models are loaded; where memory is short for that, it is told.
     """
+    share_arena()
     dest = None if out is None else parse_path(out)
     level, chosen = level.strip().lower(), parse_target(target)
     if not (chosen is Target.WEB and level in WEB_LEVELS):
@@ -119,7 +120,6 @@ def _distance(store: "Store", plan: "QuantizePlan | WebPlan", version: "VersionI
 def _make(
     run: Invocation, store: "Store", plan: "QuantizePlan | WebPlan", dest: Path | None, *, measured: bool
 ) -> None:
-    share_arena()
     begin = time.monotonic()
     version, counts = _run(store.depot, plan)
     if dest is not None:
