@@ -62,12 +62,12 @@ def test_models_of_two_architectures_are_refused_with_what_could_be_merged(store
     make("qwen2", tmp_path / "q", 1)
     store.add([tmp_path / "q"], name="org/q")
     recipe = write(tmp_path, merge_method="linear", models=two("org/m0", "org/q"))
-    before = store.status()
+    before = list(store.depot.catalog.dump())
     with pytest.raises(Invalid, match="differ in architecture") as refusal:
         store.plan_merge(recipe)
     assert refusal.value.facts["next"][0] == ("org/m0 can be merged with org/m2:1, org/m1:1: their tensors are alike")
     assert {row["what"] for row in refusal.value.facts["table"]} >= {"architecture", "model_type"}
-    assert store.status() == before
+    assert list(store.depot.catalog.dump()) == before
 
 
 def test_a_product_is_none_of_its_models(store, tmp_path, folders):
